@@ -207,6 +207,11 @@ mod tests {
     fn a_token_does_not_show_in_logs() {
         assert_eq!(format!("{:?}", Token([7; 32])), "Token(…)");
     }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
 
     #[test]
     fn no_bytes_break_the_decoder() {

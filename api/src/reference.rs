@@ -287,6 +287,11 @@ mod tests {
         assert!(error(&"a".repeat(64)).contains("cannot specify 64-byte hexadecimal strings"));
         assert!(error(&"a/".repeat(200)[..399].replace('a', "xy")).contains("255"));
     }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
 
     #[test]
     fn whatever_parses_prints_to_something_that_parses_to_the_same() {

@@ -1,0 +1,1 @@
+//! Images: pulled from registries, kept by content, named by references.

@@ -1,0 +1,1 @@
+//! Bridges, addresses and filter rules inside the machine.

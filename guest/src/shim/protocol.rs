@@ -1,0 +1,184 @@
+//! What the engine and a shim say to each other.
+//!
+//! The engine writes `config.json` (the OCI runtime spec) and `shim.json` ([`ShimConfig`]) into the bundle,
+//! and starts `holmd shim <bundle>` with a pipe as descriptor 3. The shim creates the container, writes one
+//! [`Created`] as JSON to that pipe and closes it. From then on it takes connections on its socket:
+//!
+//! ```text
+//!   engine                             shim
+//!    │ ── Request ─────────────────────► │   a big-endian u32 length, then JSON
+//!    │ ◄─────────────────────── Reply ── │   likewise; Wait is answered at the exit
+//!    │ ── Attach ──────────────────────► │
+//!    │ ◄──────────────────── Attached ── │   from here bytes of stdin one way,
+//!    │ ◄═══════════ stream frames ══════ │   `holm_api::stream` frames the other
+//! ```
+//!
+//! A connection carries requests one after the other; `Attach` is its last. The end of the engine's writing
+//! direction after `Attach` closes the container's stdin where the container was created so.
+
+use std::path::PathBuf;
+
+use holm_api::ContainerId;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of the largest request or reply.
+pub const LONGEST_MESSAGE: usize = 1 << 20;
+
+/// What a shim has to know beside the OCI spec.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShimConfig {
+    /// The container.
+    pub id: ContainerId,
+    /// Where the shim listens. Its folder exists.
+    pub socket: PathBuf,
+    /// libcontainer's state folder. Exists.
+    pub runtime: PathBuf,
+    /// The container's root, mounted by the shim in a mount namespace of its own, so that it goes with the shim.
+    pub rootfs: Overlay,
+    /// A pseudo-terminal of this size in place of pipes.
+    pub terminal: Option<WindowSize>,
+    /// The container's standard input.
+    pub stdin: Stdin,
+    /// Where output is kept; `None` keeps none.
+    pub log: Option<LogFile>,
+    /// Where the exit status is written (temporary name, rename) before anyone is told of it.
+    pub exit_file: PathBuf,
+}
+
+/// An overlayfs mount (Documentation/filesystems/overlayfs.rst).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Overlay {
+    /// Read-only layers, the topmost first.
+    pub lower: Vec<PathBuf>,
+    /// The container's own changes.
+    pub upper: PathBuf,
+    /// overlayfs' scratch folder, on the same file system as `upper`.
+    pub work: PathBuf,
+    /// Where it is mounted: the bundle's `rootfs`.
+    pub target: PathBuf,
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub columns: u16,
+}
+
+/// What the container reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// Open for every attached client that comes (`OpenStdin`).
+    Open,
+    /// Closed when the first attached client ends its writing direction (`StdinOnce`).
+    Once,
+}
+
+/// A log in Docker's `json-file` format.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogFile {
+    /// `<id>-json.log`.
+    pub path: PathBuf,
+    /// Bytes after which it is rotated; `None` never.
+    pub max_size: Option<u64>,
+    /// Files kept, the current one included; at least 1.
+    pub max_files: u32,
+}
+
+/// What a new shim says once on descriptor 3.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Created {
+    /// The container is created and waits for `Start`.
+    Ready {
+        /// Its first process, in the machine's pid namespace.
+        pid: i32,
+    },
+    /// It could not be; the shim has undone its steps and ends.
+    Failed(Failure),
+}
+
+/// Why a container could not be created or started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Decides the exit code of `run`.
+    pub kind: FailureKind,
+    /// As Docker prints it after `OCI runtime create failed: `.
+    pub message: String,
+}
+
+/// What the client would do differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The program is not in the image: exit code 127.
+    NotFound,
+    /// It is there and cannot be executed: exit code 126.
+    NotExecutable,
+    /// Anything else: exit code 128 in the record, 125 from `run`.
+    Other,
+}
+
+/// What the engine asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Let the created container run. `Done` or `Failed`.
+    Start,
+    /// Send a signal to its first process, or to every process of its cgroup. `Done`, or `Failed` when it has exited.
+    Signal {
+        /// By number.
+        signal: i32,
+        /// To all of them.
+        all: bool,
+    },
+    /// Give its terminal another size. `Done`.
+    Resize(WindowSize),
+    /// Its first process and whether it has exited. `State`.
+    State,
+    /// Answered with `Exited` when it has, at once where it already did.
+    Wait,
+    /// Turns the connection into streams. `Attached`.
+    Attach {
+        /// The client writes.
+        stdin: bool,
+        /// The client reads standard output.
+        stdout: bool,
+        /// The client reads standard error; a terminal has none.
+        stderr: bool,
+    },
+    /// The engine has written down the exit: the shim may end when its streams are read to their end. `Done`.
+    Forget,
+}
+
+/// What the shim answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// As asked.
+    Done,
+    /// The streams begin.
+    Attached,
+    /// How it is.
+    State {
+        /// Its first process.
+        pid: i32,
+        /// Set once it has exited.
+        exit: Option<ExitStatus>,
+    },
+    /// How it ended.
+    Exited(ExitStatus),
+    /// Not done, and why.
+    Failed(Failure),
+}
+
+/// How a container's first process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// 0 to 255; 128 + n where signal n ended it.
+    pub code: i32,
+    /// The kernel killed one of its processes for want of memory (`memory.events`, `oom_kill`).
+    pub oom_killed: bool,
+    /// Nanoseconds since the Unix epoch.
+    pub unix_nanos: u64,
+}

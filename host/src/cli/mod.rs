@@ -1,0 +1,1 @@
+//! What the user types and reads. Arguments in, Engine API calls, text out.

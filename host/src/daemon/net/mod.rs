@@ -1,0 +1,1 @@
+//! The gateway: the guest's IP packets become ordinary sockets of this computer.
