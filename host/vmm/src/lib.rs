@@ -8,6 +8,11 @@
 //! | `qemu` | `linux/qemu/` | our own virtio-vsock device, served to QEMU as vhost-user |
 //! | `process` | `linux/process/` | Unix sockets in a folder |
 
+mod choice;
 mod machine;
 
+#[cfg(target_os = "linux")]
+mod linux;
+
+pub use choice::{Choice, ParseChoiceError, PickError, pick};
 pub use machine::*;
