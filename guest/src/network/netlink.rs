@@ -1,0 +1,154 @@
+//! Asking the kernel for interfaces, addresses and routes (rtnetlink(7)), in this process' network namespace or
+//! in another process'.
+
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::{LinkUnspec, RouteMessageBuilder};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::runtime::Handle as Runtime;
+use tokio::task::JoinHandle;
+
+use super::NetworkError;
+
+/// `lo` is the first interface of every namespace.
+pub(super) const LOOPBACK: u32 = 1;
+
+/// A netlink socket. It stays in the namespace where it was opened.
+#[derive(Debug)]
+pub(super) struct Netlink {
+    handle: rtnetlink::Handle,
+    pump: JoinHandle<()>,
+}
+
+impl Netlink {
+    /// In this process' namespace. Call it inside a tokio runtime.
+    pub(super) fn open() -> Result<Self, NetworkError> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(failed("open a netlink socket"))?;
+        Ok(Self { handle, pump: tokio::spawn(connection) })
+    }
+
+    /// In the namespace of the process `pid`.
+    pub(super) async fn open_in(pid: i32) -> Result<Self, NetworkError> {
+        let step = format!("enter the network namespace of process {pid}");
+        let runtime = Runtime::current();
+        let (send, receive) = tokio::sync::oneshot::channel();
+        // A thread of its own, which ends at once: one of tokio's would carry the namespace into other tasks.
+        std::thread::Builder::new()
+            .name("netns".into())
+            .spawn(move || {
+                let _inside = runtime.enter();
+                let opened = File::open(format!("/proc/{pid}/ns/net")).and_then(|namespace| {
+                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                    rtnetlink::new_connection()
+                });
+                // Nobody waits any more where the request was given up.
+                let _ = send.send(opened);
+            })
+            .map_err(failed("start a thread"))?;
+        let opened = receive.await.unwrap_or_else(|_| Err(io::Error::other("its thread died")));
+        let (connection, handle, _) = opened.map_err(failed(step))?;
+        Ok(Self { handle, pump: tokio::spawn(connection) })
+    }
+
+    /// The index of an interface, where there is one of that name.
+    pub(super) async fn find(&self, name: &str) -> Result<Option<u32>, NetworkError> {
+        let mut links = self.handle.link().get().match_name(name.to_owned()).execute();
+        match links.try_next().await {
+            Ok(link) => Ok(link.map(|link| link.header.index)),
+            Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(refused(format!("find the interface {name}"))(error)),
+        }
+    }
+
+    /// The index of an interface that must be there.
+    pub(super) async fn index(&self, name: &str) -> Result<u32, NetworkError> {
+        let missing = || failed(format!("find the interface {name}"))(io::ErrorKind::NotFound.into());
+        self.find(name).await?.ok_or_else(missing)
+    }
+
+    /// Makes an interface. `false` where the name is in use.
+    pub(super) async fn create(&self, name: &str, link: LinkMessage) -> Result<bool, NetworkError> {
+        match self.handle.link().add(link).execute().await {
+            Ok(()) => Ok(true),
+            Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(refused(format!("create the interface {name}"))(error)),
+        }
+    }
+
+    /// Removes an interface. `false` where there is none of that name.
+    pub(super) async fn remove(&self, name: &str) -> Result<bool, NetworkError> {
+        match self.handle.link().del_with_message(LinkUnspec::new_with_name(name).build()).execute().await {
+            Ok(()) => Ok(true),
+            Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(false),
+            Err(error) => Err(refused(format!("remove the interface {name}"))(error)),
+        }
+    }
+
+    /// Switches an interface on, with this largest packet.
+    pub(super) async fn up(&self, index: u32, mtu: Option<u32>) -> Result<(), NetworkError> {
+        let mut link = LinkUnspec::new_with_index(index).up();
+        if let Some(mtu) = mtu {
+            link = link.mtu(mtu);
+        }
+        self.handle
+            .link()
+            .set(link.build())
+            .execute()
+            .await
+            .map_err(refused(format!("switch on interface {index}")))
+    }
+
+    /// Gives an interface an address; it may have it already.
+    pub(super) async fn add_address(
+        &self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<(), NetworkError> {
+        let request = self.handle.address().add(index, address, prefix).replace();
+        request.execute().await.map_err(refused(format!("add the address {address}/{prefix}")))
+    }
+
+    /// Sends what has no other way through `gateway` on this interface; it may do so already.
+    pub(super) async fn default_route(&self, index: u32, gateway: IpAddr) -> Result<(), NetworkError> {
+        let step = format!("route through {gateway}");
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .gateway(gateway)
+            .map_err(|error| failed(step.clone())(io::Error::other(error)))?
+            .output_interface(index)
+            .build();
+        self.handle.route().add(route).replace().execute().await.map_err(refused(step))
+    }
+}
+
+impl Drop for Netlink {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+/// Names the step that an error of the system happened in.
+pub(super) fn failed(step: impl Into<String>) -> impl FnOnce(io::Error) -> NetworkError {
+    move |cause| NetworkError::Kernel { step: step.into(), cause }
+}
+
+/// Names the step that the kernel refused.
+fn refused(step: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
+    move |error| {
+        let cause = errno(&error).map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error);
+        NetworkError::Kernel { step: step.into(), cause }
+    }
+}
+
+/// The kernel's error number, where it answered with one.
+fn errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.code.map(|code| code.get().abs()),
+        _ => None,
+    }
+}
