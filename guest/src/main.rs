@@ -9,6 +9,8 @@
 //! Inside the engine the arrows run one way, `api → engine → {image, snapshot, container, network}`, and
 //! those four do not import each other.
 
+#![allow(unreachable_pub, reason = "a program exports nothing: `pub` marks what a module offers the others")]
+
 mod api;
 mod container;
 mod engine;
@@ -20,4 +22,65 @@ mod shim;
 mod snapshot;
 mod transport;
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// What `holmd` is started as.
+#[derive(Debug, Parser)]
+#[command(name = "holmd", version, about)]
+enum Command {
+    /// Boot this machine and keep it; only as its first process
+    Init(init::InitArgs),
+    /// Serve the Engine API; started by init
+    Engine(engine::EngineArgs),
+    /// Keep one container; started by the engine
+    Shim {
+        /// Folder with config.json and shim.json
+        bundle: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    // Standard error is the machine's console, which has the kernel's own time stamps beside ours and
+    // understands no colours.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_env_filter(EnvFilter::try_from_env("HOLM_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .init();
+    match command() {
+        Command::Init(args) => init::run(args),
+        Command::Engine(args) => engine::run(args),
+        Command::Shim { bundle } => shim::run(bundle),
+    }
+}
+
+/// A kernel starts its first process as `/init` followed by whatever words of its own command line it did not
+/// know, so what PID 1 of a machine finds in its arguments is not meant for it.
+fn command() -> Command {
+    let named = std::env::args_os().nth(1).is_some_and(|word| word == "init");
+    if std::process::id() == 1 && !named {
+        return Command::Init(init::InitArgs::default());
+    }
+    Command::parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Command as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_process_machine_needs_both_folders() {
+        assert!(Command::try_parse_from(["holmd", "init", "--sockets", "/s"]).is_err());
+        assert!(Command::try_parse_from(["holmd", "init", "--sockets", "/s", "--data", "/d"]).is_ok());
+        assert!(Command::try_parse_from(["holmd", "init"]).is_ok());
+    }
+}
