@@ -2,6 +2,10 @@
 //! pipes, its log file and its exit status, and serves them on a Unix socket, so that containers outlive the
 //! engine.
 
+mod attached;
+pub mod bundle;
+pub mod client;
+mod message;
 pub mod protocol;
 
 use std::path::PathBuf;

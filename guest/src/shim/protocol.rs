@@ -1,20 +1,28 @@
 //! What the engine and a shim say to each other.
 //!
 //! The engine writes `config.json` (the OCI runtime spec) and `shim.json` ([`ShimConfig`]) into the bundle,
-//! and starts `holmd shim <bundle>` with a pipe as descriptor 3. The shim creates the container, writes one
-//! [`Created`] as JSON to that pipe and closes it. From then on it takes connections on its socket:
+//! and starts `holmd shim <bundle>` with a pipe as its standard output. The shim creates the container, writes
+//! one [`Created`] to that pipe, framed like a reply, and closes it. From then on it takes connections on its
+//! socket:
 //!
 //! ```text
 //!   engine                             shim
 //!    │ ── Request ─────────────────────► │   a big-endian u32 length, then JSON
 //!    │ ◄─────────────────────── Reply ── │   likewise; Wait is answered at the exit
+//!    │                                   │
 //!    │ ── Attach ──────────────────────► │
 //!    │ ◄──────────────────── Attached ── │   from here bytes of stdin one way,
 //!    │ ◄═══════════ stream frames ══════ │   `holm_api::stream` frames the other
 //! ```
 //!
 //! A connection carries requests one after the other; `Attach` is its last. The end of the engine's writing
-//! direction after `Attach` closes the container's stdin where the container was created so.
+//! direction after `Attach` closes the container's stdin where the container was created so ([`Stdin`]).
+//!
+//! At the exit the shim reads the streams to their end, writes the exit file, answers every `Wait`, and only
+//! then unmounts the root and removes the cgroup: `Forget` is answered when that is done, so whoever starts
+//! the container again or deletes its folders asks it first. The shim ends when it was told to forget, or ten
+//! seconds after the exit if nobody did, and all attached clients have what is theirs. The exit file stays.
+//! A shim that is killed takes its container with it and leaves no exit file.
 
 use std::path::PathBuf;
 
@@ -35,6 +43,11 @@ pub struct ShimConfig {
     pub runtime: PathBuf,
     /// The container's root, mounted by the shim in a mount namespace of its own, so that it goes with the shim.
     pub rootfs: Overlay,
+    /// Who its first process is, as the client wrote it (`name`, `uid`, `name:group`, …); empty is root. The
+    /// shim resolves it, because only in the mounted root can `/etc/passwd` be read as the container has it.
+    pub user: String,
+    /// Groups beside the user's own (`GroupAdd`), by name or number.
+    pub groups: Vec<String>,
     /// A pseudo-terminal of this size in place of pipes.
     pub terminal: Option<WindowSize>,
     /// The container's standard input.
@@ -106,7 +119,7 @@ pub enum Created {
 pub struct Failure {
     /// Decides the exit code of `run`.
     pub kind: FailureKind,
-    /// As Docker prints it after `OCI runtime create failed: `.
+    /// What the daemon answers, word for word as Docker's does; the engine adds nothing.
     pub message: String,
 }
 
@@ -148,7 +161,8 @@ pub enum Request {
         /// The client reads standard error; a terminal has none.
         stderr: bool,
     },
-    /// The engine has written down the exit: the shim may end when its streams are read to their end. `Done`.
+    /// The engine has written down the exit and wants the container's folders back. `Done` once the root is
+    /// unmounted and the cgroup removed, or `Failed` when the container has not exited. The shim ends.
     Forget,
 }
 
