@@ -1,1 +1,7 @@
-//! x
+//! What the integration tests, the demo and the benchmarks share: a home of their own for the built programs, a
+//! real registry on loopback, and images made without an engine.
+
+pub mod http;
+pub mod image;
+pub mod registry;
+pub mod samples;
