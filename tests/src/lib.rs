@@ -1,7 +1,10 @@
 //! What the integration tests, the demo and the benchmarks share: a home of their own for the built programs, a
 //! real registry on loopback, and images made without an engine.
 
+pub mod command;
+pub mod home;
 pub mod http;
 pub mod image;
 pub mod registry;
 pub mod samples;
+pub mod terminal;
