@@ -1,1 +1,37 @@
 //! The Engine API: routes, bodies and status codes. A handler translates, and that is all.
+//!
+//! ```text
+//!   server ── version ──► router ──► a handler ──► Engine
+//!                                     │ error.rs: EngineError → status and {"message"}
+//!                                     └ reply.rs: JSON, nothing, or a stream
+//! ```
+
+mod absent;
+mod error;
+mod query;
+mod reply;
+mod server;
+mod system;
+mod version;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::engine::Engine;
+use error::ApiError;
+
+pub(crate) use server::{serve_host, serve_unix};
+
+/// Every route, without the version in front.
+pub(crate) fn router(engine: Arc<Engine>) -> Router {
+    Router::new()
+        .route("/_ping", get(system::ping))
+        .route("/version", get(system::version))
+        .merge(absent::router())
+        .fallback(async || ApiError::page_not_found())
+        // moby does not tell a wrong method from a wrong path.
+        .method_not_allowed_fallback(async || ApiError::page_not_found())
+        .with_state(engine)
+}

@@ -1,24 +1,41 @@
 //! What the daemon knows and decides: containers, their states, events. Introduces the parts to each other.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+mod error;
+mod events;
+mod machine;
+mod names;
+mod networks;
+mod records;
+mod run;
+mod state;
 
-/// How init starts the engine. Descriptor 3 is a pipe on which it writes `ready\n` once the Engine API listens.
-#[derive(Debug, clap::Args)]
-pub struct EngineArgs {
-    /// Root of all that survives a restart of the machine
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Root of all that does not
-    #[arg(long)]
-    pub run: PathBuf,
-    /// Folder of Unix sockets that stand in for vsock
-    #[arg(long)]
-    pub sockets: Option<PathBuf>,
+pub(crate) use error::{EngineError, ErrorKind};
+pub(crate) use run::{EngineArgs, run};
+
+use holm_api::link::Configure;
+
+use crate::layout::Layout;
+use machine::MachineFacts;
+
+/// The whole of it.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    layout: Layout,
+    machine: MachineFacts,
 }
 
-/// Serves until SIGTERM.
-pub fn run(args: EngineArgs) -> ExitCode {
-    tracing::error!("nothing to serve from {} yet", args.data.display());
-    ExitCode::FAILURE
+impl Engine {
+    /// Opens what is on the data disk.
+    pub(crate) async fn open(layout: Layout, configure: &Option<Configure>) -> Result<Self, EngineError> {
+        let hypervisor = configure.as_ref().map_or_else(|| "none".to_owned(), |c| c.hypervisor.clone());
+        Ok(Self { layout, machine: MachineFacts::read(hypervisor) })
+    }
+
+    /// The machine it runs in.
+    pub(crate) fn machine(&self) -> &MachineFacts {
+        &self.machine
+    }
+
+    /// Stops all containers.
+    pub(crate) async fn shut_down(&self) {}
 }

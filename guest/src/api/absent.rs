@@ -1,0 +1,94 @@
+//! Routes of the Engine API that are not served: those of a swarm, as a daemon answers that is in none, and
+//! those that Holm does not have yet, each with a sentence that says so.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use http::{Method, StatusCode};
+
+use crate::api::error::ApiError;
+use crate::engine::Engine;
+
+const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+
+/// All of them.
+pub(crate) fn router() -> Router<Arc<Engine>> {
+    swarm().merge(not_yet())
+}
+
+fn swarm() -> Router<Arc<Engine>> {
+    let refuse = async || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM);
+    let mut router = Router::new();
+    for kind in ["services", "nodes", "secrets", "configs", "tasks"] {
+        router = router.route(&format!("/{kind}"), get(refuse));
+        router = router.route(&format!("/{kind}/{{id}}"), get(refuse).delete(refuse));
+    }
+    for kind in ["services", "secrets", "configs"] {
+        router = router.route(&format!("/{kind}/create"), post(refuse));
+    }
+    for kind in ["services", "nodes", "secrets", "configs"] {
+        router = router.route(&format!("/{kind}/{{id}}/update"), post(refuse));
+    }
+    router
+        .route("/services/{id}/logs", get(refuse))
+        .route("/tasks/{id}/logs", get(refuse))
+        .route("/swarm", get(refuse))
+        .route("/swarm/unlockkey", get(refuse))
+        .route("/swarm/update", post(refuse))
+        .route("/swarm/leave", post(refuse))
+        .route("/swarm/init", post(async || ApiError::not_yet("be part of a swarm")))
+        .route("/swarm/join", post(async || ApiError::not_yet("be part of a swarm")))
+        .route("/swarm/unlock", post(refuse))
+}
+
+/// Method, path, and what Holm cannot do yet.
+const NOT_YET: &[(Method, &str, &str)] = &[
+    (Method::POST, "/auth", "log in to registries"),
+    (Method::POST, "/build", "build images"),
+    (Method::POST, "/build/prune", "build images"),
+    (Method::POST, "/build/cancel", "build images"),
+    (Method::POST, "/session", "build images"),
+    (Method::POST, "/grpc", "build images"),
+    (Method::POST, "/commit", "make images from containers"),
+    (Method::POST, "/images/load", "load images"),
+    (Method::GET, "/images/get", "save images"),
+    (Method::GET, "/images/search", "search registries"),
+    (Method::POST, "/images/prune", "prune images"),
+    (Method::POST, "/containers/prune", "prune containers"),
+    (Method::GET, "/containers/{name}/top", "list a container's processes"),
+    (Method::GET, "/containers/{name}/changes", "list a container's changed files"),
+    (Method::GET, "/containers/{name}/export", "export containers"),
+    (Method::GET, "/containers/{name}/stats", "measure containers"),
+    (Method::POST, "/containers/{name}/update", "update containers"),
+    (Method::POST, "/containers/{name}/rename", "rename containers"),
+    (Method::POST, "/containers/{name}/pause", "pause containers"),
+    (Method::POST, "/containers/{name}/unpause", "pause containers"),
+    (Method::GET, "/containers/{name}/attach/ws", "attach by WebSocket"),
+    (Method::POST, "/containers/{name}/exec", "run further programs in a container"),
+    (Method::POST, "/exec/{id}/start", "run further programs in a container"),
+    (Method::POST, "/exec/{id}/resize", "run further programs in a container"),
+    (Method::GET, "/exec/{id}/json", "run further programs in a container"),
+    (Method::GET, "/containers/{name}/archive", "copy files from containers"),
+    (Method::PUT, "/containers/{name}/archive", "copy files into containers"),
+    (Method::GET, "/distribution/{*name}", "look into registries"),
+    (Method::POST, "/networks/create", "make networks"),
+    (Method::POST, "/networks/prune", "prune networks"),
+    (Method::POST, "/networks/{id}/connect", "connect containers to further networks"),
+    (Method::POST, "/networks/{id}/disconnect", "disconnect containers from networks"),
+    (Method::POST, "/volumes/create", "make volumes"),
+    (Method::POST, "/volumes/prune", "prune volumes"),
+    (Method::GET, "/plugins", "run plugins"),
+];
+
+fn not_yet() -> Router<Arc<Engine>> {
+    NOT_YET.iter().fold(Router::new(), |router, (method, path, what)| {
+        let refuse = async move || ApiError::not_yet(what);
+        let route = match *method {
+            Method::GET => get(refuse),
+            Method::PUT => put(refuse),
+            _ => post(refuse),
+        };
+        router.route(path, route)
+    })
+}

@@ -1,0 +1,118 @@
+//! Takes connections and hands their requests to the router: version off, standard headers on. Upgraded
+//! connections leave HTTP behind and are finished by the handler that upgraded them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderName, SERVER};
+use http::{HeaderValue, Request, Uri};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+use crate::api::version;
+use crate::transport::Listener;
+
+/// As long as moby waits for a request's headers.
+const HEADER_DEADLINE: Duration = Duration::from_secs(300);
+/// Open connections; each costs some 20 KiB. Others wait in the kernel's backlog.
+const CONNECTIONS: usize = 1024;
+
+/// Serves connections of the host until dropped.
+pub(crate) async fn serve_host(listener: Listener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok(stream) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    serve_connection(stream, router).await;
+                    drop(place);
+                });
+            }
+            Err(error) => pause_after(error).await,
+        }
+    }
+}
+
+/// Serves connections from inside the machine until dropped.
+pub(crate) async fn serve_unix(listener: UnixListener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    serve_connection(stream, router).await;
+                    drop(place);
+                });
+            }
+            Err(error) => pause_after(error).await,
+        }
+    }
+}
+
+/// Out of descriptors, most likely: going on at once would only burn a processor.
+async fn pause_after(error: std::io::Error) {
+    tracing::warn!("cannot take a connection: {error}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+async fn serve_connection<S>(stream: S, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| answer(router.clone(), request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .half_close(true)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        // Clients go away in the middle of things all the time.
+        tracing::debug!("a connection ended: {error}");
+    }
+}
+
+/// One request: everything that all routes have in common.
+async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, std::convert::Infallible> {
+    let mut response = match unversioned(request) {
+        Ok(request) => {
+            let mut router = router;
+            router.call(request).await?
+        }
+        Err(refused) => refused,
+    };
+    let headers = response.headers_mut();
+    headers.insert(SERVER, HeaderValue::from_static(concat!("Holm/", env!("CARGO_PKG_VERSION"), " (linux)")));
+    headers.insert(HeaderName::from_static("api-version"), HeaderValue::from_static(holm_api::API_VERSION));
+    headers.insert(HeaderName::from_static("docker-experimental"), HeaderValue::from_static("false"));
+    headers.insert(HeaderName::from_static("ostype"), HeaderValue::from_static("linux"));
+    Ok(response)
+}
+
+fn unversioned(request: Request<Incoming>) -> Result<Request<Body>, Response> {
+    let (mut parts, body) = request.into_parts();
+    let (version, rest) = version::split(parts.uri.path()).map_err(IntoResponse::into_response)?;
+    let target = match parts.uri.query() {
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
+    };
+    parts.uri =
+        target.parse::<Uri>().map_err(|_| super::error::ApiError::page_not_found().into_response())?;
+    parts.extensions.insert(version);
+    Ok(Request::from_parts(parts, Body::new(body)))
+}

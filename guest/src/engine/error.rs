@@ -1,0 +1,116 @@
+//! What can go wrong in the engine, a variant for each thing that a client would do differently. Where Docker
+//! has words for it, these are its words: scripts and people read them.
+
+use std::io;
+
+use crate::shim::protocol::{Failure, FailureKind};
+
+/// Decides the HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    /// The request makes no sense.
+    Invalid,
+    /// The registry wants to know who asks.
+    Unauthorized,
+    /// The registry, or a rule of ours, does not let this client do it.
+    Forbidden,
+    /// What was named does not exist.
+    NotFound,
+    /// It exists and is in a state that does not allow it.
+    Conflict,
+    /// It will exist one day.
+    NotImplemented,
+    /// Not now, or not here.
+    Unavailable,
+    /// Our own fault, or the machine's.
+    Internal,
+}
+
+/// An error of the engine, as a client reads it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// Nothing has this id, start of an id, or name.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// Likewise for images.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    /// Likewise for networks.
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
+    /// Two or more ids begin so.
+    #[error("multiple IDs found with provided prefix: {0}")]
+    AmbiguousId(String),
+    /// Names are unique.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse {
+        /// The name, without its slash.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// Only running containers take signals.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// Another rule about what can be done in which state.
+    #[error("{0}")]
+    Conflict(String),
+    /// A field, a filter or a parameter with a value that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The runtime could not start the container's program.
+    #[error("failed to create task for container: failed to create shim task: OCI runtime create failed: {}", .0.message)]
+    Start(Failure),
+    /// What issues of later versions bring.
+    #[error("{0}")]
+    NotImplemented(String),
+    /// The daemon is about to end, or an abort came in between.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A registry's refusal or an image's fault, in the words of the module that met it.
+    #[error("{message}")]
+    Image {
+        /// What to answer with.
+        kind: ErrorKind,
+        /// For the client.
+        message: String,
+    },
+    /// The machine's disk, processes or network did not do as they were told.
+    #[error("{doing}: {cause}")]
+    System {
+        /// What was attempted.
+        doing: String,
+        /// Why it failed.
+        cause: io::Error,
+    },
+    /// A task of ours ended before it had answered.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl EngineError {
+    /// What the client should make of it.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchContainer(_) | Self::NoSuchImage(_) | Self::NoSuchNetwork(_) => ErrorKind::NotFound,
+            Self::AmbiguousId(_) | Self::Invalid(_) => ErrorKind::Invalid,
+            Self::NameInUse { .. } | Self::NotRunning(_) | Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Start(failure) => match failure.kind {
+                FailureKind::NotFound | FailureKind::NotExecutable => ErrorKind::Invalid,
+                FailureKind::Other => ErrorKind::Internal,
+            },
+            Self::NotImplemented(_) => ErrorKind::NotImplemented,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Image { kind, .. } => *kind,
+            Self::System { .. } | Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// For `map_err`: an I/O error met while `doing`, as in `write the record of 0123456789ab`.
+    pub(crate) fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |cause| Self::System { doing: format!("cannot {doing}"), cause }
+    }
+}

@@ -1,0 +1,107 @@
+//! `holmd engine`: reads what init left for it, builds the parts, serves until it is told to stop.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use holm_api::link::Configure;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Engine, EngineError};
+use crate::api;
+use crate::layout::Layout;
+use crate::transport::Transport;
+
+/// Where init put the pipe on which it waits for [`READY`].
+const READY_PIPE: &str = "/proc/self/fd/3";
+const READY: &[u8] = b"ready\n";
+/// The API inside the machine, for containers that a client gives it to.
+const SOCKET: &str = "docker.sock";
+
+/// What init tells the engine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// What survives a restart of the machine
+    #[arg(long)]
+    data: PathBuf,
+    /// What does not
+    #[arg(long)]
+    run: PathBuf,
+    /// Unix sockets in place of vsock
+    #[arg(long)]
+    sockets: Option<PathBuf>,
+}
+
+/// Serves the Engine API until SIGTERM, then stops all containers.
+pub(crate) fn run(args: EngineArgs) -> ExitCode {
+    // Before anything else is opened: without init, descriptor 3 is soon something of our own.
+    let ready = ready_pipe();
+    // Two threads: one may be busy with a large answer while the other one starts a container.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_stack_size(1 << 20)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(serve(args, ready)),
+        Err(cause) => Err(EngineError::System { doing: "cannot start threads".to_owned(), cause }),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the engine ends: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError> {
+    let layout = Layout::new(args.data, args.run);
+    let configure = read_configure(&layout).map_err(EngineError::system("read what init left"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(EngineError::system("wait for a signal"))?;
+
+    let engine = Arc::new(Engine::open(layout.clone(), &configure).await?);
+    let host = Transport::new(args.sockets)
+        .listen(holm_api::port::ENGINE)
+        .map_err(EngineError::system("listen to the host"))?;
+    let inside = listen_inside(&layout).map_err(EngineError::system("listen in the machine"))?;
+    let router = api::router(engine.clone());
+    let servers =
+        [tokio::spawn(api::serve_host(host, router.clone())), tokio::spawn(api::serve_unix(inside, router))];
+    if let Some(mut ready) = ready {
+        ready.write_all(READY).map_err(EngineError::system("tell init that the engine is ready"))?;
+    }
+
+    terminate.recv().await;
+    // Clients are served while containers stop: they wait for just that.
+    engine.shut_down().await;
+    servers.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+fn ready_pipe() -> Option<File> {
+    let pipe = File::options().write(true).open(READY_PIPE).ok()?;
+    pipe.metadata().ok()?.file_type().is_fifo().then_some(pipe)
+}
+
+/// Without init there is none, and everything is as it would be by default.
+fn read_configure(layout: &Layout) -> io::Result<Option<Configure>> {
+    match std::fs::read(layout.configure()) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn listen_inside(layout: &Layout) -> io::Result<UnixListener> {
+    let path = layout.run().join(SOCKET);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => UnixListener::bind(path),
+    }
+}
