@@ -7,7 +7,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::home::{self, Home, Machine};
 use crate::image::{Image, Layer};
+use crate::registry::Registry;
 
 const SEARCH_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Debian's package busybox-static.
@@ -70,6 +72,17 @@ pub fn large(layers: u32, bytes: usize) -> Result<Image> {
 }
 
 const FILES: usize = 64;
+
+/// A registry with `library/hello-world` and `library/busybox`, and a home that asks it before Docker Hub.
+pub fn ready(machine: Machine) -> Result<(Registry, Home)> {
+    let registry = Registry::start()?;
+    let hello = hello_world(&home::programs().join("hello"))?;
+    for (name, image) in [("hello-world", hello), ("busybox", busybox()?)] {
+        registry.push_index(&format!("library/{name}"), "latest", &for_two_platforms(image)?)?;
+    }
+    let home = Home::new(machine, &[registry.url()])?;
+    Ok((registry, home))
+}
 
 /// Numbers without a pattern, the same in every run (xorshift64).
 struct Noise(u64);

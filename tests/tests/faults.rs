@@ -1,0 +1,60 @@
+//! Processes that are killed: nothing that was acknowledged is lost, and the next command works.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use holm_tests::home::{Home, Machine};
+use holm_tests::on_every_machine;
+use holm_tests::samples::ready;
+use rustix::process::{Pid, Signal, kill_process};
+
+on_every_machine!(a_killed_daemon_is_started_again, a_killed_machine_is_booted_again);
+
+fn kept(home: &Home) {
+    let list = home.holm(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok();
+    assert_eq!(list, "isle exited\n");
+    assert_eq!(home.holm(&["logs", "isle"]).ok(), "said\n");
+    assert_eq!(home.holm(&["run", "--rm", "busybox", "echo", "again"]).ok(), "again\n");
+}
+
+fn a_killed_daemon_is_started_again(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    home.holm(&["run", "--name", "isle", "busybox", "echo", "said"]).ok();
+    home.kill("daemon_pid").unwrap();
+    kept(&home);
+}
+
+fn a_killed_machine_is_booted_again(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    home.holm(&["run", "--name", "isle", "busybox", "echo", "said"]).ok();
+    home.kill("machine_pid").unwrap();
+    kept(&home);
+}
+
+/// On `process`, where the engine is a process that can be seen from here.
+#[test]
+fn a_killed_engine_leaves_containers_running() {
+    let (_registry, home) = ready(Machine::Process).unwrap();
+    home.holm(&["run", "-d", "--name", "isle", "busybox", "sh", "-c", "echo said; exec sleep 1000"]).ok();
+    let started = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
+    let engine = engine_below(home.process("machine_pid").unwrap());
+    kill_process(engine, Signal::KILL).unwrap();
+
+    let after = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
+    assert_eq!(after, started);
+    assert_ne!(engine_below(home.process("machine_pid").unwrap()), engine);
+    assert_eq!(home.holm(&["kill", "isle"]).line(), "isle");
+    assert_eq!(home.holm(&["wait", "isle"]).line(), "137");
+}
+
+/// The child of `init` that was started as `holmd engine`.
+fn engine_below(init: Pid) -> Pid {
+    let init = init.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
+    let is_engine = |pid: &&str| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1) == Some(b"engine".as_slice())
+    };
+    let pid = children.split_whitespace().find(is_engine).expect("init has an engine");
+    Pid::from_raw(pid.parse().unwrap()).unwrap()
+}
