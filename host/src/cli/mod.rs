@@ -1,1 +1,61 @@
 //! What the user types and reads. Arguments in, Engine API calls, text out.
+//!
+//! ```text
+//!   run ─► flags, usage      arguments as Docker reads them, help and complaints in its words
+//!       ─► arguments         the commands as clap sees them
+//!       ─► container/ image/ system/ machine     one file a command
+//!            ─► client/      Engine API over the daemon's socket
+//!            ─► template/    Go templates of --format
+//!            ─► output/      tables, units, times, progress
+//!       ─► error             the only place that prints one
+//! ```
+
+mod arguments;
+mod client;
+mod completion;
+mod container;
+mod endpoint;
+mod environment;
+mod error;
+mod filter;
+mod flags;
+mod image;
+mod machine;
+mod output;
+mod session;
+mod system;
+mod template;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub(crate) use environment::{
+    Daemon, Environment, Failure, MachineOrder, MachineReport, MachineState, Program,
+};
+
+use error::CliError;
+
+/// Does what the arguments say; the first of them is the name that the program was called by. Prints its
+/// output and its errors, and returns the exit status that Docker's command line would give.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>, environment: Environment) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let program = arguments.first().map_or(Program::Holm, |name| Program::called_as(name));
+    let outcome = usage::parse(program, &arguments)
+        .and_then(|parsed| arguments::dispatch(parsed, program, environment));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            error.print(&mut std::io::stderr().lock());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Makes the runtime that a command's requests run on. One thread is enough: they wait most of the time.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| CliError::Local { what: "cannot start".to_owned(), cause })
+}

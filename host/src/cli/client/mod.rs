@@ -1,0 +1,127 @@
+//! The Engine API's client: HTTP/1.1 over the daemon's socket, version negotiation, and errors in Docker's
+//! words. It knows requests and replies; what they mean is the commands' business.
+
+mod call;
+mod reply;
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::endpoint::Endpoint;
+use super::environment::Program;
+use super::error::CliError;
+
+pub(crate) use call::Call;
+pub(crate) use reply::{JsonLines, Reply};
+
+/// How long a daemon that accepted our connection may take for its first answer. A machine that is still
+/// booting has been waited for before.
+const FIRST_ANSWER: Duration = Duration::from_secs(60);
+/// What a daemon speaks that does not say so: the last version before negotiation.
+const BEFORE_NEGOTIATION: &str = "1.24";
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Speaks to one daemon. One request at a time keeps its connection open for the next.
+pub(crate) struct Client {
+    endpoint: Endpoint,
+    program: Program,
+    version: OnceCell<String>,
+    idle: Mutex<Option<Sender>>,
+}
+
+impl Client {
+    /// Does not connect yet. `version` is what `DOCKER_API_VERSION` asks for; without it, the newest version
+    /// that both sides know is used.
+    pub(crate) fn new(endpoint: Endpoint, program: Program, version: Option<String>) -> Self {
+        Self { endpoint, program, version: OnceCell::new_with(version), idle: Mutex::new(None) }
+    }
+
+    /// The version that is spoken, asked for once. Where the daemon cannot be reached, that is the error.
+    pub(crate) async fn version(&self) -> Result<&str, CliError> {
+        self.version.get_or_try_init(|| self.negotiate()).await.map(String::as_str)
+    }
+
+    async fn negotiate(&self) -> Result<String, CliError> {
+        let ping = self.exchange(Call::head("/_ping"), None);
+        let Ok(reply) = tokio::time::timeout(FIRST_ANSWER, ping).await else {
+            return Err(CliError::Silent { host: self.endpoint.host.clone() });
+        };
+        let reply = reply?;
+        let theirs = reply.header("api-version").unwrap_or(BEFORE_NEGOTIATION).to_owned();
+        reply.bytes().await?;
+        Ok(older(&theirs, holm_api::API_VERSION).to_owned())
+    }
+
+    /// Sends a request and returns its reply's head as soon as that is there. A status of 400 or more is an
+    /// error in the daemon's words.
+    pub(crate) async fn send(&self, call: Call) -> Result<Reply<'_>, CliError> {
+        let version = self.version().await?;
+        self.exchange(call, Some(version)).await?.or_refusal().await
+    }
+
+    async fn exchange(&self, call: Call, version: Option<&str>) -> Result<Reply<'_>, CliError> {
+        let reusable = self.idle.lock().await.take().filter(|sender| !sender.is_closed());
+        let mut sender = match reusable {
+            Some(sender) => sender,
+            None => self.connect().await?,
+        };
+        sender.ready().await.map_err(broken)?;
+        let request = call.into_request(version)?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        Ok(Reply { response, sender, client: self })
+    }
+
+    async fn connect(&self) -> Result<Sender, CliError> {
+        let stream =
+            crate::os::connect(&self.endpoint.path).await.map_err(|error| self.unreachable(error))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Ends by itself when the sender and the reply's body are gone; what breaks it is seen by them.
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
+    }
+
+    fn unreachable(&self, cause: std::io::Error) -> CliError {
+        let (program, host, explicit) = (self.program, self.endpoint.host.clone(), self.endpoint.explicit);
+        match cause.kind() {
+            std::io::ErrorKind::PermissionDenied => CliError::Denied { program, host, explicit, cause },
+            _ => CliError::NoDaemon { program, host, explicit },
+        }
+    }
+
+    async fn keep(&self, sender: Sender) {
+        *self.idle.lock().await = Some(sender);
+    }
+}
+
+fn broken(error: hyper::Error) -> CliError {
+    CliError::Transport(Box::new(error))
+}
+
+/// Reads all of a body that the daemon is trusted to keep small: one object or one list.
+async fn collect(body: Incoming) -> Result<Bytes, CliError> {
+    Ok(body.collect().await.map_err(broken)?.to_bytes())
+}
+
+/// The older of two versions of the form `1.51`.
+fn older<'a>(a: &'a str, b: &'a str) -> &'a str {
+    let parts = |text: &str| -> Vec<u32> { text.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
+    if parts(a) < parts(b) { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number_not_by_letter() {
+        assert_eq!(older("1.51", "1.41"), "1.41");
+        assert_eq!(older("1.9", "1.41"), "1.9");
+        assert_eq!(older("1.41", "1.41"), "1.41");
+    }
+}

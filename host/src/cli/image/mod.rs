@@ -1,0 +1,1 @@
+//! Commands about images, one a file.

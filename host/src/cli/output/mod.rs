@@ -1,0 +1,7 @@
+//! How things look: tables, units, times, help. Pure: values in, text out.
+
+pub(crate) mod help;
+pub(crate) mod rows;
+pub(crate) mod table;
+pub(crate) mod time;
+pub(crate) mod units;

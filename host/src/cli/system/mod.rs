@@ -1,0 +1,3 @@
+//! Commands about the daemon as a whole, one a file.
+
+pub(crate) mod version;

@@ -1,0 +1,7 @@
+//! Windows.
+
+mod connect;
+pub(crate) mod signals;
+pub(crate) mod terminal;
+
+pub(crate) use connect::connect;
