@@ -16,8 +16,8 @@ use super::endpoint::Endpoint;
 use super::environment::Program;
 use super::error::CliError;
 
-pub(crate) use call::Call;
-pub(crate) use reply::{JsonLines, Reply};
+pub(crate) use call::{Call, escape};
+pub(crate) use reply::Reply;
 
 /// How long a daemon that accepted our connection may take for its first answer. A machine that is still
 /// booting has been waited for before.
