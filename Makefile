@@ -26,7 +26,7 @@ deps: ## install the Debian packages that building and running need
 
 build: ## programs: target/release/holm and target/release/holmd
 	@.ci/deps build
-	cargo build --locked --release -p holm -p holm-vm-image -p holm-tests
+	cargo build --locked --release -p holm -p holm-vm-image -p holm-tests --bin holm --bin holm-vm-image --bin holm-registry
 	$(build_guest) -p holmd -p holm-tests --bin holmd --bin hello
 	install -C target/guest/$(guest_target)/release/{holmd,hello} target/release/
 
