@@ -40,6 +40,8 @@ impl Proxy {
 
 /// Gives the container's terminal the size of ours, now and at each change, for ever.
 pub(crate) async fn follow_size(client: &Client, container: &str) {
+    // Watched before the first size is told, so that no change falls between the two.
+    let resizes = signals::Resizes::watch();
     let mut delay = Duration::ZERO;
     for _ in 0..=TRIES {
         tokio::time::sleep(delay).await;
@@ -48,7 +50,7 @@ pub(crate) async fn follow_size(client: &Client, container: &str) {
         }
         delay += Duration::from_millis(10);
     }
-    match signals::Resizes::watch() {
+    match resizes {
         Ok(mut resizes) => loop {
             resizes.next().await;
             // The container may just have ended.
