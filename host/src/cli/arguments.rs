@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
-    Engine(EngineCommand),
+    Engine(Box<EngineCommand>),
     /// Display system-wide information
     Info(system::info::Args),
     /// Show the Docker version information
@@ -205,7 +205,7 @@ pub(crate) fn dispatch(
         Command::System { command: SystemCommand::Events(args) } => {
             caller.api(async |session| system::events::run(args, session).await)?;
         }
-        Command::Engine(command) => caller.api(async |session| call(command, session).await)?,
+        Command::Engine(command) => caller.api(async |session| call(*command, session).await)?,
     }
     Ok(ExitCode::SUCCESS)
 }
