@@ -37,7 +37,7 @@ pub(super) fn start(boot: &Boot) -> io::Result<Started> {
     if let Transport::Unix(folder) = &boot.transport {
         command.arg("--sockets").arg(folder);
     }
-    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/");
     command.current_dir("/").stdin(Stdio::null());
     let pipe = told.as_raw_fd();
     // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and the closure allocates nothing. `told` is open until

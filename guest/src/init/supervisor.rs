@@ -164,9 +164,9 @@ impl Keeper<'_> {
                 }
                 Woken::Terminate => self.happened(Event::Stop).await?,
                 Woken::Children => {
-                    if let Some(how) = reaper::reap(self.pid).engine {
-                        tracing::warn!("the engine ended with {how}");
-                        self.how = how;
+                    if let Some(ending) = reaper::reap(self.pid).engine {
+                        tracing::info!("the engine ended with {ending}");
+                        self.how = ending.to_string();
                         self.pid = None;
                         self.ready = None;
                         self.happened(Event::Ended).await?;
