@@ -8,6 +8,5 @@ pub mod abilities;
 pub mod etc_files;
 pub mod merge;
 mod spec;
-pub mod users;
 
 pub use spec::{Joined, SpecError, SpecInput, spec};

@@ -11,11 +11,9 @@ mod addresses;
 mod bridge;
 mod endpoint;
 mod netlink;
-mod uplink;
 
 pub use bridge::Bridge;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddress};
-pub use uplink::Uplink;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -51,6 +49,3 @@ pub enum NetworkError {
         cause: io::Error,
     },
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,6 @@
 //! ```
 
 mod arguments;
-mod attach;
 mod client;
 mod completion;
 mod container;
@@ -21,7 +20,6 @@ mod error;
 mod filter;
 mod flags;
 mod image;
-mod inspect;
 mod machine;
 mod output;
 mod session;

@@ -7,6 +7,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::*;
+pub(crate) use unix::{connect, signals, terminal};
 #[cfg(windows)]
-pub(crate) use windows::*;
+pub(crate) use windows::{connect, signals, terminal};

@@ -10,6 +10,8 @@
 
 mod choice;
 mod machine;
+#[cfg(target_os = "linux")] // Portable, but only a backend of Linux uses it so far.
+mod vsock;
 
 #[cfg(target_os = "linux")]
 mod linux;

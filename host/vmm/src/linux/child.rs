@@ -137,6 +137,7 @@ mod tests {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     use std::process::Command;
 
+    #[expect(clippy::zombie_processes, reason = "the value under test waits")]
     fn keep(program: &'static str) -> Child {
         let start = move || {
             let child = Command::new("/bin/sh").arg("-c").arg(program).spawn().unwrap();
