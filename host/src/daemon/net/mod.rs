@@ -93,3 +93,74 @@ impl Gateway {
         self.counters.snapshot()
     }
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod fuzz {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use holm_api::network::GATEWAY_V4;
+    use smoltcp::wire::{IpProtocol, Ipv4Packet};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Serves these packets to their end.
+    fn serve(packets: Vec<Vec<u8>>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let config = GatewayConfig { resolvers: Resolvers::Fixed(Vec::new()), ..Default::default() };
+            let gateway = Arc::new(Gateway::new(config));
+            let (guest, host) = tokio::io::duplex(1 << 16);
+            let (mut reader, mut writer) = tokio::io::split(guest);
+            let drain =
+                async move { while reader.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {} };
+            let write = async move {
+                for packet in packets {
+                    writer.write_u16(packet.len() as u16).await.unwrap();
+                    writer.write_all(&packet).await.unwrap();
+                }
+                writer.shutdown().await.unwrap();
+            };
+            let (served, (), ()) = tokio::join!(gateway.serve(Box::new(host)), drain, write);
+            served.unwrap();
+            assert_eq!(gateway.stats().tcp_flows, 0);
+        });
+    }
+
+    #[test]
+    fn no_packets_break_the_gateway() {
+        bolero::check!().with_type::<Vec<Vec<u8>>>().for_each(|packets| serve(packets.clone()));
+    }
+
+    /// Transport headers as they come, behind an IP header that lets them in; never to the outside.
+    #[test]
+    fn no_transport_header_breaks_the_gateway() {
+        bolero::check!().with_type::<Vec<(u8, bool, [u8; 24])>>().for_each(|inputs| {
+            let packet = |(protocol, usual, payload): &(u8, bool, [u8; 24])| {
+                let protocol =
+                    [IpProtocol::Tcp, IpProtocol::Udp, IpProtocol::Icmp][usize::from(protocol % 3)];
+                let mut bytes = vec![0; 20];
+                bytes.extend_from_slice(payload);
+                let mut header = Ipv4Packet::new_unchecked(&mut bytes[..]);
+                header.set_version(4);
+                header.set_header_len(20);
+                header.set_total_len(44);
+                header.set_next_header(protocol);
+                header.set_src_addr(Ipv4Addr::new(172, 17, 0, 2));
+                header.set_dst_addr(GATEWAY_V4);
+                header.fill_checksum();
+                if *usual {
+                    // The DNS server's port, and a TCP header without options: one flow, deep into its states.
+                    bytes[20..24].copy_from_slice(&[0, 1, 0, 53]);
+                    bytes[32] = 0x50;
+                }
+                bytes
+            };
+            serve(inputs.iter().map(packet).collect());
+        });
+    }
+}

@@ -237,6 +237,13 @@ impl Flow {
         self.far.abort();
     }
 
+    /// Resets the host's side, unless the guest had already ended its own.
+    pub(super) fn break_off(&self) {
+        if !self.guest_ended {
+            self.far.abort();
+        }
+    }
+
     /// Gives back what was reserved. At the flow's end.
     pub(super) fn release(&mut self, budget: &mut Budget) {
         self.connection.release(budget);

@@ -219,6 +219,17 @@ impl Tcp {
     }
 }
 
+impl Drop for Tcp {
+    /// The guest is gone. What it had not finished saying must not look finished to the far side.
+    fn drop(&mut self) {
+        for entry in self.flows.values() {
+            if let State::Open(flow) = &entry.state {
+                flow.break_off();
+            }
+        }
+    }
+}
+
 impl Entry {
     fn on_segment(&mut self, repr: &TcpRepr<'_>, core: &mut Core) -> Outcome {
         match &mut self.state {
