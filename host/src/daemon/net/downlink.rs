@@ -163,3 +163,11 @@ impl Downlink {
         }
     }
 }
+
+#[cfg(test)]
+impl Downlink {
+    /// As [`Outbox::take`].
+    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+        self.outbox.take()
+    }
+}

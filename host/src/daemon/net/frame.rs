@@ -120,6 +120,21 @@ impl Outbox {
 }
 
 #[cfg(test)]
+impl Outbox {
+    /// Takes the packets out as the stream would.
+    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        while let Some((prefix, rest)) = self.bytes[self.start..self.end].split_first_chunk::<FRAME_HEADER>()
+        {
+            let packet = rest[..usize::from(u16::from_be_bytes(*prefix))].to_vec();
+            self.start += FRAME_HEADER + packet.len();
+            packets.push(packet);
+        }
+        packets
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -325,3 +325,6 @@ impl Connection {
         self.sender.release(budget);
     }
 }
+
+#[cfg(test)]
+mod tests;
