@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps build image demo test lint cross-check unit fuzz-briefly integration test-full fuzz clean
+.PHONY: help deps build image demo test lint cross-check unit fuzz-briefly integration test-full bench fuzz clean
 # One thing at a time: cargo uses all processors by itself, and output stays readable.
 .NOTPARALLEL:
 
@@ -26,7 +26,7 @@ deps: ## install the Debian packages that building and running need
 
 build: ## programs: target/release/holm and target/release/holmd
 	@.ci/deps build
-	cargo build --locked --release -p holm -p holm-vm-image -p holm-tests
+	cargo build --locked --release -p holm -p holm-vm-image -p holm-tests --bin holm --bin holm-vm-image --bin holm-registry
 	$(build_guest) -p holmd -p holm-tests --bin holmd --bin hello
 	install -C target/guest/$(guest_target)/release/{holmd,hello} target/release/
 
@@ -60,8 +60,12 @@ integration: image ## what a user does, through the built programs and real clie
 	@.ci/deps machine registry test
 	cargo test --locked -p holm-tests
 
-test-full: test fuzz ## also what is slow: long fuzzing, a second build of the kernel
+test-full: test fuzz bench ## also what is slow: long fuzzing, benchmarks, a second build of the kernel
 	target/release/holm-vm-image verify
+
+bench: image ## how fast it is, as ratios to what everybody knows
+	@.ci/deps machine registry bench
+	cargo run --locked --release -p holm-tests --bin holm-bench
 
 fuzz: ## FUZZ_SECONDS (600) a fuzz target
 	BOLERO_RANDOM_TEST_TIME_MS=$(FUZZ_SECONDS)000 cargo test --locked --workspace --exclude holm-tests fuzz::

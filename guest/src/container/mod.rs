@@ -8,5 +8,6 @@ pub mod abilities;
 pub mod etc_files;
 pub mod merge;
 mod spec;
+pub mod users;
 
 pub use spec::{Joined, SpecError, SpecInput, spec};

@@ -11,9 +11,11 @@ mod addresses;
 mod bridge;
 mod endpoint;
 mod netlink;
+mod uplink;
 
 pub use bridge::Bridge;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddress};
+pub use uplink::Uplink;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -49,3 +51,6 @@ pub enum NetworkError {
         cause: io::Error,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
 use futures_util::TryStreamExt;
@@ -117,11 +117,15 @@ impl Netlink {
     /// Sends what has no other way through `gateway` on this interface; it may do so already.
     pub(super) async fn default_route(&self, index: u32, gateway: IpAddr) -> Result<(), NetworkError> {
         let step = format!("route through {gateway}");
-        let route = RouteMessageBuilder::<IpAddr>::new()
-            .gateway(gateway)
-            .map_err(|error| failed(step.clone())(io::Error::other(error)))?
-            .output_interface(index)
-            .build();
+        // The generic builder takes its address family from a destination, and a default route has none.
+        let route = match gateway {
+            IpAddr::V4(gateway) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
+            }
+            IpAddr::V6(gateway) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(index).build()
+            }
+        };
         self.handle.route().add(route).replace().execute().await.map_err(refused(step))
     }
 }

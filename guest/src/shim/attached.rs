@@ -15,35 +15,48 @@ const LONGEST_PIECE: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Output {
     reader: OwnedReadHalf,
+    /// The next frame's header, as far as it is read.
+    header: [u8; HEADER],
+    header_read: usize,
+    /// The frame at hand, and how many bytes of it are to come.
     channel: Channel,
     left: usize,
 }
 
 impl Output {
     pub(super) fn new(reader: OwnedReadHalf) -> Self {
-        Self { reader, channel: Channel::Stdout, left: 0 }
+        Self { reader, header: [0; HEADER], header_read: 0, channel: Channel::Stdout, left: 0 }
     }
 
-    /// The next piece and where it was written (a terminal is all [`Channel::Stdout`]); `None` at the end.
-    /// Safe to cancel only where the output is then dropped.
+    /// The next bytes and where they were written (a terminal is all [`Channel::Stdout`]); `None` at the end,
+    /// which is also where the shim is gone. May be cancelled and called again.
     pub async fn next(&mut self) -> io::Result<Option<(Channel, Bytes)>> {
         while self.left == 0 {
-            let mut header = [0; HEADER];
-            match self.reader.read_exact(&mut header).await {
-                Ok(_) => {}
-                Err(e)
-                    if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
-                {
-                    return Ok(None);
-                }
-                Err(e) => return Err(e),
+            let length = ended(self.reader.read(&mut self.header[self.header_read..]).await)?;
+            if length == 0 {
+                return Ok(None);
             }
-            let (channel, length) = stream::parse_header(header).map_err(io::Error::other)?;
-            (self.channel, self.left) = (channel, length as usize);
+            self.header_read += length;
+            if self.header_read == HEADER {
+                let (channel, length) = stream::parse_header(self.header).map_err(io::Error::other)?;
+                (self.channel, self.left, self.header_read) = (channel, length as usize, 0);
+            }
         }
         let mut piece = vec![0; self.left.min(LONGEST_PIECE)];
-        self.reader.read_exact(&mut piece).await?;
-        self.left -= piece.len();
+        let length = ended(self.reader.read(&mut piece).await)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        piece.truncate(length);
+        self.left -= length;
         Ok(Some((self.channel, piece.into())))
+    }
+}
+
+/// A shim that was killed with bytes of ours unread resets the connection: it is an end like any other.
+fn ended(read: io::Result<usize>) -> io::Result<usize> {
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Ok(0),
+        other => other,
     }
 }

@@ -9,7 +9,7 @@ use super::endpoint::Endpoint;
 use super::environment::{Environment, Program};
 use super::error::CliError;
 use super::session::{self, Session};
-use super::{completion, container, machine, system, usage};
+use super::{completion, container, image, inspect, machine, system, usage};
 
 /// Help of `--format` where the output is a table.
 pub(crate) const TABLE_FORMAT_HELP: &str = "Format output using a custom template:
@@ -39,14 +39,16 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List containers
-    Ps(container::ps::Args),
+    #[command(flatten)]
+    Engine(Box<EngineCommand>),
+    /// Display system-wide information
+    Info(system::info::Args),
     /// Show the Docker version information
     Version(system::version::Args),
-    /// Manage containers
-    Container {
+    /// Manage Docker
+    System {
         #[command(subcommand)]
-        command: ContainerCommand,
+        command: SystemCommand,
     },
     /// Manage the machine that containers run in
     Machine {
@@ -62,11 +64,107 @@ enum Command {
     GenerateMan(completion::ManArgs),
 }
 
+/// Commands that can do nothing without the engine.
+#[derive(Debug, Subcommand)]
+enum EngineCommand {
+    /// Create a new container
+    Create(container::create::Args),
+    /// Get real time events from the server
+    Events(system::events::Args),
+    /// Show the history of an image
+    History(image::history::Args),
+    /// List images
+    Images(image::images::Args),
+    /// Return low-level information on Docker objects
+    Inspect(inspect::Args),
+    /// Kill one or more running containers
+    Kill(container::stop::KillArgs),
+    /// Fetch the logs of a container
+    Logs(container::logs::Args),
+    /// List containers
+    Ps(container::ps::Args),
+    /// Download an image from a registry
+    Pull(image::pull::Args),
+    /// Restart one or more containers
+    Restart(container::stop::Args),
+    /// Remove one or more containers
+    Rm(container::rm::Args),
+    /// Remove one or more images
+    Rmi(image::rmi::Args),
+    /// Create and run a new container from an image
+    Run(container::run::Args),
+    /// Start one or more stopped containers
+    Start(container::start::Args),
+    /// Stop one or more running containers
+    Stop(container::stop::Args),
+    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+    Tag(image::tag::Args),
+    /// Block until one or more containers stop, then print their exit codes
+    Wait(container::wait::Args),
+    /// Manage containers
+    Container {
+        #[command(subcommand)]
+        command: ContainerCommand,
+    },
+    /// Manage images
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 enum ContainerCommand {
+    /// Create a new container
+    Create(container::create::Args),
+    /// Display detailed information on one or more containers
+    Inspect(inspect::ContainerArgs),
+    /// Kill one or more running containers
+    Kill(container::stop::KillArgs),
+    /// Fetch the logs of a container
+    Logs(container::logs::Args),
     /// List containers
     #[command(aliases = ["list", "ps"])]
     Ls(container::ps::Args),
+    /// Restart one or more containers
+    Restart(container::stop::Args),
+    /// Remove one or more containers
+    #[command(alias = "remove")]
+    Rm(container::rm::Args),
+    /// Create and run a new container from an image
+    Run(container::run::Args),
+    /// Start one or more stopped containers
+    Start(container::start::Args),
+    /// Stop one or more running containers
+    Stop(container::stop::Args),
+    /// Block until one or more containers stop, then print their exit codes
+    Wait(container::wait::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Show the history of an image
+    History(image::history::Args),
+    /// Display detailed information on one or more images
+    Inspect(inspect::ImageArgs),
+    /// List images
+    #[command(alias = "list")]
+    Ls(image::images::Args),
+    /// Download an image from a registry
+    Pull(image::pull::Args),
+    /// Remove one or more images
+    #[command(aliases = ["rmi", "remove"])]
+    Rm(image::rmi::Args),
+    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+    Tag(image::tag::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum SystemCommand {
+    /// Get real time events from the server
+    Events(system::events::Args),
+    /// Display system-wide information
+    Info(system::info::Args),
 }
 
 /// Does what was asked for.
@@ -83,7 +181,11 @@ pub(crate) fn dispatch(
     let host = match hosts.as_slice() {
         [] => None,
         [host] => Some(host.as_str()),
-        _ => return Err(CliError::said("specify only one -H")),
+        _ => {
+            return Err(CliError::said(
+                "Failed to initialize: unable to resolve docker endpoint: Specify only one -H",
+            ));
+        }
     };
     let Some(command) = command else {
         // Asked nothing, Docker says what could be asked, and is content.
@@ -97,11 +199,68 @@ pub(crate) fn dispatch(
         Command::Completion(args) => completion::print_script(&args, program)?,
         Command::GenerateMan(args) => completion::write_manual(&args)?,
         Command::Version(args) => system::version::run(&args, &caller)?,
-        Command::Ps(args) | Command::Container { command: ContainerCommand::Ls(args) } => {
-            caller.api(async |session| container::ps::run(args, session).await)?;
+        Command::Info(args) | Command::System { command: SystemCommand::Info(args) } => {
+            system::info::run(&args, &caller)?;
         }
+        Command::System { command: SystemCommand::Events(args) } => {
+            caller.api(async |session| system::events::run(args, session).await)?;
+        }
+        Command::Engine(command) => caller.api(async |session| call(*command, session).await)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Does what the engine has to do. A command has one meaning, at the top and in its group.
+async fn call(command: EngineCommand, session: &Session) -> Result<(), CliError> {
+    use ContainerCommand as Container;
+    use EngineCommand as Top;
+    use ImageCommand as Image;
+
+    match command {
+        Top::Create(args) | Top::Container { command: Container::Create(args) } => {
+            container::create::run(args, session).await
+        }
+        Top::Events(args) => system::events::run(args, session).await,
+        Top::History(args) | Top::Image { command: Image::History(args) } => {
+            image::history::run(args, session).await
+        }
+        Top::Images(args) | Top::Image { command: Image::Ls(args) } => {
+            image::images::run(args, session).await
+        }
+        Top::Inspect(args) => inspect::run(args, session).await,
+        Top::Container { command: Container::Inspect(args) } => inspect::containers(args, session).await,
+        Top::Image { command: Image::Inspect(args) } => inspect::images(args, session).await,
+        Top::Kill(args) | Top::Container { command: Container::Kill(args) } => {
+            container::stop::kill(args, session).await
+        }
+        Top::Logs(args) | Top::Container { command: Container::Logs(args) } => {
+            container::logs::run(args, session).await
+        }
+        Top::Ps(args) | Top::Container { command: Container::Ls(args) } => {
+            container::ps::run(args, session).await
+        }
+        Top::Pull(args) | Top::Image { command: Image::Pull(args) } => image::pull::run(args, session).await,
+        Top::Restart(args) | Top::Container { command: Container::Restart(args) } => {
+            container::stop::restart(args, session).await
+        }
+        Top::Rm(args) | Top::Container { command: Container::Rm(args) } => {
+            container::rm::run(args, session).await
+        }
+        Top::Rmi(args) | Top::Image { command: Image::Rm(args) } => image::rmi::run(args, session).await,
+        Top::Run(args) | Top::Container { command: Container::Run(args) } => {
+            container::run::run(args, session).await
+        }
+        Top::Start(args) | Top::Container { command: Container::Start(args) } => {
+            container::start::run(args, session).await
+        }
+        Top::Stop(args) | Top::Container { command: Container::Stop(args) } => {
+            container::stop::stop(args, session).await
+        }
+        Top::Tag(args) | Top::Image { command: Image::Tag(args) } => image::tag::run(args, session).await,
+        Top::Wait(args) | Top::Container { command: Container::Wait(args) } => {
+            container::wait::run(args, session).await
+        }
+    }
 }
 
 /// Who gave the command, and where it goes.

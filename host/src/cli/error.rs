@@ -215,8 +215,12 @@ fn registry_hint(status: u16, message: &str) -> Option<String> {
     } else if says("pull access denied") || says("unauthorized") || says("authentication required") {
         "check the name; a private repository needs a login, which this version cannot do yet"
     } else if says("manifest unknown") || (says("manifest for ") && says(" not found")) {
-        "check the tag: the repository exists, this tag does not"
-    } else if says("no such host") || says("failed to lookup address") || says("Name or service not known") {
+        "check the name and the tag: the registry answers, but has no such image"
+    } else if says("no such host")
+        || says("dial tcp: lookup ")
+        || says("failed to lookup address")
+        || says("Name or service not known")
+    {
         "check the registry's name and this computer's network"
     } else if says("server gave HTTP response to HTTPS client") {
         "if the registry is meant to be without TLS, add it to insecure-registries in settings.toml"

@@ -11,6 +11,7 @@
 //! ```
 
 mod arguments;
+mod attach;
 mod client;
 mod completion;
 mod container;
@@ -20,6 +21,7 @@ mod error;
 mod filter;
 mod flags;
 mod image;
+mod inspect;
 mod machine;
 mod output;
 mod session;

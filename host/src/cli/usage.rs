@@ -15,6 +15,7 @@ use super::output::help;
 pub(crate) fn commands(program: Program) -> Command {
     let mut command = Arguments::command().name(program.command());
     if program == Program::Docker {
+        command = command.about("A self-sufficient runtime for containers");
         for ours in ["machine", "daemon", "completion"] {
             command = command.mut_subcommand(ours, |command| command.hide(true));
         }
@@ -46,17 +47,21 @@ fn explain(root: &Command, arguments: &[OsString], error: &clap::Error) -> CliEr
     };
     let invalid = context(ContextKind::InvalidArg);
     match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Asked nothing, Docker says what could be asked, and is content.
+            super::session::warn(help::render(command, &path, help::columns()).trim_end());
+            CliError::Exit(0)
+        }
         ErrorKind::DisplayHelp => shown(help::render(command, &path, help::columns())),
         ErrorKind::InvalidSubcommand if path == name => CliError::said(format!(
             "{name}: unknown command: {name} {}\n\nRun '{name} --help' for more information",
             context(ContextKind::InvalidSubcommand)
         )),
         ErrorKind::UnknownArgument if command.has_subcommands() && !invalid.starts_with('-') => {
-            CliError::said(unknown_command(name, &path, &invalid, &usage))
+            CliError::said(unknown_command(name, &path, &invalid))
         }
         ErrorKind::InvalidSubcommand => {
-            let given = context(ContextKind::InvalidSubcommand);
-            CliError::said(unknown_command(name, &path, &given, &usage))
+            CliError::said(unknown_command(name, &path, &context(ContextKind::InvalidSubcommand)))
         }
         ErrorKind::UnknownArgument if invalid.starts_with("--") => {
             flag_error(format!("unknown flag: {}", invalid.split('=').next().unwrap_or_default()))
@@ -76,7 +81,8 @@ fn explain(root: &Command, arguments: &[OsString], error: &clap::Error) -> CliEr
             let value = context(ContextKind::InvalidValue);
             let why = std::error::Error::source(error)
                 .map_or_else(|| "not one of the values that it can have".to_owned(), ToString::to_string);
-            flag_error(format!("invalid argument {value:?} for {:?} flag: {why}", spelled(&invalid)))
+            let flag = spelled(command, &invalid);
+            flag_error(format!("invalid argument {value:?} for {flag:?} flag: {why}"))
         }
         _ => flag_error(error.render().to_string().trim_end().trim_start_matches("error: ").to_owned()),
     }
@@ -95,8 +101,10 @@ fn shown(text: String) -> CliError {
     }
 }
 
-fn unknown_command(name: &str, path: &str, given: &str, usage: &str) -> String {
-    format!("{name}: unknown command: {path} {given}\n\n{usage}\n\nRun '{path} --help' for more information")
+fn unknown_command(name: &str, path: &str, given: &str) -> String {
+    format!(
+        "{name}: unknown command: {path} {given}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"
+    )
 }
 
 /// `-x` in `-ix`: Docker shows the letter and where it stands.
@@ -125,9 +133,14 @@ fn flag_name(invalid: &str, arguments: &[OsString]) -> String {
     }
 }
 
-/// `-t, --timeout <int>` as Docker writes it: `-t, --timeout`.
-fn spelled(invalid: &str) -> String {
-    invalid.split([' ', '[', '=']).filter(|word| word.starts_with('-')).collect::<Vec<_>>().join(" ")
+/// Clap names the flag as `--timeout <int>`; Docker as `-t, --timeout`.
+fn spelled(command: &Command, invalid: &str) -> String {
+    let flag = invalid.split([' ', '[', '=']).find_map(|word| word.strip_prefix("--")).unwrap_or(invalid);
+    let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag));
+    match arg.and_then(clap::Arg::get_short) {
+        Some(short) => format!("-{short}, --{flag}"),
+        None => format!("--{flag}"),
+    }
 }
 
 fn wrong_count(name: &str, command: &Command, path: &str, usage: &str) -> String {
@@ -199,6 +212,21 @@ mod tests {
         assert!(text.starts_with("unknown shorthand flag: 'x' in -x\n"), "{text}");
         let (text, _) = complaint(&["docker", "run", "--name"]);
         assert!(text.starts_with("flag needs an argument: --name\n"), "{text}");
+        let (text, code) = complaint(&["docker", "stop", "--timeout", "x", "y"]);
+        assert!(
+            text.starts_with(
+                "invalid argument \"x\" for \"-t, --timeout\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\n"
+            ),
+            "{text}"
+        );
+        assert_eq!(code, 125);
+        let (text, _) = complaint(&["docker", "ps", "--all=x"]);
+        assert!(
+            text.starts_with(
+                "invalid argument \"x\" for \"-a, --all\" flag: strconv.ParseBool: parsing \"x\": invalid syntax\n"
+            ),
+            "{text}"
+        );
         let (text, _) = complaint(&["docker", "run", "-e"]);
         assert!(text.starts_with("flag needs an argument: 'e' in -e\n"), "{text}");
     }

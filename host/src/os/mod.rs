@@ -7,6 +7,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{connect, signals, terminal};
+pub(crate) use unix::*;
 #[cfg(windows)]
-pub(crate) use windows::{connect, signals, terminal};
+pub(crate) use windows::*;

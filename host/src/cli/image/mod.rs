@@ -1,1 +1,14 @@
 //! Commands about images, one a file.
+
+pub(crate) mod history;
+pub(crate) mod images;
+pub(crate) mod pull;
+pub(crate) mod rmi;
+pub(crate) mod tag;
+
+use super::client::escape;
+
+/// Where the API has an image that a user named. Its slashes stay: the engine expects them.
+pub(crate) fn image_path(name: &str, action: &str) -> String {
+    format!("/images/{}{action}", escape(name))
+}

@@ -94,11 +94,14 @@ pub(crate) fn render(command: &Command, path: &str, columns: usize) -> String {
         let _ = write!(text, "\nOptions:\n{flags}");
     }
     if top {
-        section(&mut text, "Common Commands", COMMON.iter().filter_map(|name| command.find_subcommand(name)));
+        let common = COMMON.iter().filter_map(|name| command.find_subcommand(name));
+        section(&mut text, "Common Commands", common.collect());
     }
-    let visible = || command.get_subcommands().filter(|sub| !sub.is_hide_set());
-    section(&mut text, "Management Commands", visible().filter(|sub| sub.has_subcommands()));
-    let plain = visible().filter(|sub| !sub.has_subcommands() && !(top && COMMON.contains(&sub.get_name())));
+    let mut visible: Vec<&Command> = command.get_subcommands().filter(|sub| !sub.is_hide_set()).collect();
+    visible.sort_by_key(|sub| sub.get_name());
+    visible.retain(|sub| !(top && COMMON.contains(&sub.get_name())));
+    let (groups, plain) = visible.into_iter().partition(|sub| sub.has_subcommands());
+    section(&mut text, "Management Commands", groups);
     section(&mut text, "Commands", plain);
     if top && !flags.is_empty() {
         let _ = write!(text, "\nGlobal Options:\n{flags}");
@@ -109,8 +112,7 @@ pub(crate) fn render(command: &Command, path: &str, columns: usize) -> String {
     text
 }
 
-fn section<'a>(text: &mut String, title: &str, commands: impl Iterator<Item = &'a Command>) {
-    let commands: Vec<&Command> = commands.collect();
+fn section(text: &mut String, title: &str, commands: Vec<&Command>) {
     if commands.is_empty() {
         return;
     }

@@ -1,6 +1,8 @@
 //! How things look: tables, units, times, help. Pure: values in, text out.
 
 pub(crate) mod help;
+pub(crate) mod json;
+pub(crate) mod progress;
 pub(crate) mod rows;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -1,3 +1,5 @@
 //! Commands about the daemon as a whole, one a file.
 
+pub(crate) mod events;
+pub(crate) mod info;
 pub(crate) mod version;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::functions;
 use super::node::{Command, Node, Operand, Pipeline, Term};
-use super::value::{field, kind, show, sorted, truth};
+use super::value::{field, kind, show, show_null, sorted, truth};
 use super::{Method, Mode, TemplateError};
 
 /// Bytes of a result. A template is the user's own, so this only catches a slip.
@@ -60,8 +60,10 @@ impl State<'_> {
             Node::Text(text) => self.text.push_str(text),
             Node::Show(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
-                if pipeline.variables.is_empty() {
-                    self.text.push_str(&show(&value));
+                match (&value, only_field(pipeline)) {
+                    _ if !pipeline.variables.is_empty() => {}
+                    (Value::Null, Some(field)) => self.text.push_str(show_null(field)),
+                    _ => self.text.push_str(&show(&value)),
                 }
             }
             Node::Branch { sets_dot, condition, then, otherwise } => {
@@ -256,6 +258,14 @@ impl State<'_> {
             };
         }
         Ok(value.clone())
+    }
+}
+
+/// The field's name where a pipeline is nothing but a field.
+fn only_field(pipeline: &Pipeline) -> Option<&str> {
+    match pipeline.commands.as_slice() {
+        [command] if command.operands.len() == 1 => command.operands[0].fields.last().map(String::as_str),
+        _ => None,
     }
 }
 

@@ -40,6 +40,9 @@ impl End {
     }
 }
 
+/// Nodes, and what ended them where it was not the template's end.
+type List = (Vec<Node>, Option<(End, Place)>);
+
 struct Parser {
     pieces: IntoIter<Piece>,
     depth: usize,
@@ -47,7 +50,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn list(&mut self) -> Result<(Vec<Node>, Option<(End, Place)>), TemplateError> {
+    fn list(&mut self) -> Result<List, TemplateError> {
         let mut nodes = Vec::new();
         while let Some(piece) = self.pieces.next() {
             match piece {

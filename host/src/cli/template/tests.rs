@@ -38,6 +38,13 @@ fn values_look_as_go_prints_them() {
 }
 
 #[test]
+fn fields_that_are_null_look_as_their_go_type_does() {
+    let data = json!({"Cmd": null, "Volumes": null, "Health": null});
+    let text = Template::parse("{{.Cmd}} {{.Volumes}} {{.Health}} {{json .Cmd}}").unwrap().render(&data);
+    assert_eq!(text.unwrap(), "[] map[] <nil> null");
+}
+
+#[test]
 fn pipelines_feed_the_last_argument() {
     assert_eq!(render(r#"{{.Name | printf "%s-%s" "x" | upper}}"#), "X-/WEB");
     assert_eq!(render(r#"{{index .Labels "a.b"}}{{index .Labels "none"}}{{index .Env 1}}"#), "firstB=2");

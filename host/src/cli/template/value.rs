@@ -34,6 +34,40 @@ pub(super) fn show(value: &Value) -> String {
     }
 }
 
+/// As `{{.Name}}` prints a field that is null in JSON: of the API's structures, Go knows which are lists and
+/// which are maps.
+pub(super) fn show_null(field: &str) -> &'static str {
+    const LISTS: [&str; 18] = [
+        "Args",
+        "Binds",
+        "CapAdd",
+        "CapDrop",
+        "Cmd",
+        "Devices",
+        "DeviceRequests",
+        "Dns",
+        "Entrypoint",
+        "Env",
+        "ExecIDs",
+        "GroupAdd",
+        "Links",
+        "Mounts",
+        "OnBuild",
+        "RepoDigests",
+        "RepoTags",
+        "SecurityOpt",
+    ];
+    const MAPS: [&str; 8] =
+        ["ExposedPorts", "Labels", "Networks", "PortBindings", "Ports", "Sysctls", "Tmpfs", "Volumes"];
+    if LISTS.contains(&field) {
+        "[]"
+    } else if MAPS.contains(&field) {
+        "map[]"
+    } else {
+        "<nil>"
+    }
+}
+
 /// As Go's encoder writes it: keys of maps in order. What came from the daemon keeps its own order, because
 /// there it was the order of a structure's fields.
 pub(super) fn json(value: &Value) -> String {

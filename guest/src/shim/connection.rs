@@ -1,0 +1,246 @@
+//! One connection to a shim: requests and replies at first, then perhaps an attached client's streams. Nothing
+//! here blocks, and no buffer grows past its bound.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use holm_api::stream::{self, Channel};
+use rustix::event::PollFlags;
+
+use super::message::{self, BadMessage};
+use super::protocol::{Reply, Request};
+
+/// Bytes of output that wait for an attached client before the container's own writing has to wait.
+pub(super) const OUTPUT_BOUND: usize = 256 * 1024;
+/// Bytes that are read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// What a connection is for.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// One request after the other.
+    Asking {
+        /// The request that is answered later; the next one is read after that.
+        pending: Option<Pending>,
+    },
+    /// Streams.
+    Attached {
+        /// Its bytes go to the container.
+        stdin: bool,
+        /// It gets standard output.
+        stdout: bool,
+        /// It gets standard error.
+        stderr: bool,
+    },
+}
+
+/// A request that is answered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// `Wait`.
+    Exit,
+    /// `Forget`.
+    CleanUp,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: UnixStream,
+    pub(super) role: Role,
+    /// Bytes of requests that are not complete.
+    incoming: Vec<u8>,
+    outgoing: VecDeque<u8>,
+    /// The other side may still write.
+    readable: bool,
+    /// Nothing more is to come from us: close when all is sent.
+    finished: bool,
+    /// The other side is gone, or broke the protocol.
+    gone: bool,
+}
+
+/// What came from an attached client.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Bytes for the container.
+    Bytes(Vec<u8>),
+    /// It writes no more.
+    End,
+    /// Not now.
+    Nothing,
+}
+
+impl Connection {
+    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            stream,
+            role: Role::Asking { pending: None },
+            incoming: Vec::new(),
+            outgoing: VecDeque::new(),
+            readable: true,
+            finished: false,
+            gone: false,
+        })
+    }
+
+    /// What to wait for. `input_wanted` says whether the container's input has room. Nothing at all when a poll
+    /// could only tell again what is known.
+    pub(super) fn interest(&self, input_wanted: bool) -> Option<PollFlags> {
+        let reads = match self.role {
+            Role::Asking { pending: None } => self.readable,
+            // The end of the connection is noticed all the same.
+            Role::Asking { pending: Some(_) } => false,
+            Role::Attached { stdin, .. } => self.readable && (input_wanted || !stdin),
+        };
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, reads);
+        flags.set(PollFlags::OUT, !self.outgoing.is_empty());
+        // A hang-up is told whether it is asked for or not, so a connection that has hung up and still holds
+        // bytes for a full container must stay out of the poll.
+        (!flags.is_empty() || (self.readable && !self.gone)).then_some(flags)
+    }
+
+    /// Whether less than `bound` bytes wait for this client, if it wants `channel` at all.
+    pub(super) fn has_room(&self, channel: Channel, bound: usize) -> bool {
+        !self.wants(channel) || self.outgoing.len() < bound
+    }
+
+    /// Passes on what the container wrote, if the client wants it.
+    pub(super) fn output(&mut self, channel: Channel, bytes: &[u8]) {
+        if self.wants(channel) {
+            let length = u32::try_from(bytes.len()).expect("read into a buffer far smaller than 4 GiB");
+            self.outgoing.extend(stream::header(channel, length));
+            self.outgoing.extend(bytes);
+        }
+    }
+
+    fn wants(&self, channel: Channel) -> bool {
+        match self.role {
+            Role::Attached { stdout, stderr, .. } if !self.gone => match channel {
+                Channel::Stdout => stdout,
+                Channel::Stderr => stderr,
+                Channel::Stdin | Channel::SystemError => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Answers the request at hand.
+    pub(super) fn reply(&mut self, reply: &Reply) {
+        self.outgoing.extend(message::encode(reply));
+        if let Role::Asking { pending } = &mut self.role {
+            *pending = None;
+        }
+    }
+
+    /// Reads requests. The first complete one, if any; call again until there is none.
+    pub(super) fn request(&mut self) -> Option<Request> {
+        if !matches!(self.role, Role::Asking { pending: None }) || self.gone {
+            return None;
+        }
+        loop {
+            match message::take(&mut self.incoming) {
+                Ok(Some(request)) => return Some(request),
+                Ok(None) => {}
+                Err(error) => {
+                    self.give_up(&error);
+                    return None;
+                }
+            }
+            if !self.readable {
+                self.finished = true;
+                return None;
+            }
+            match self.read() {
+                Input::Bytes(bytes) => self.incoming.extend(bytes),
+                Input::End => {}
+                Input::Nothing => return None,
+            }
+        }
+    }
+
+    /// Reads what an attached client writes; first what came right behind its request.
+    pub(super) fn input(&mut self) -> Input {
+        if !self.incoming.is_empty() {
+            return Input::Bytes(std::mem::take(&mut self.incoming));
+        }
+        if self.readable { self.read() } else { Input::Nothing }
+    }
+
+    fn read(&mut self) -> Input {
+        let mut bytes = vec![0; CHUNK];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => {
+                self.readable = false;
+                Input::End
+            }
+            Ok(length) => {
+                bytes.truncate(length);
+                Input::Bytes(bytes)
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Input::Nothing
+            }
+            Err(_) => {
+                self.readable = false;
+                self.gone = true;
+                Input::End
+            }
+        }
+    }
+
+    /// Sends as much as goes.
+    pub(super) fn flush(&mut self) {
+        while !self.outgoing.is_empty() && !self.gone {
+            match self.stream.write(self.outgoing.as_slices().0) {
+                Ok(length) => drop(self.outgoing.drain(..length)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.gone = true,
+            }
+        }
+        if self.gone {
+            self.outgoing.clear();
+        }
+        if self.outgoing.is_empty() && self.outgoing.capacity() > CHUNK {
+            self.outgoing.shrink_to_fit();
+        }
+    }
+
+    /// The poll said that the other side has closed both directions: nobody reads what we send.
+    pub(super) fn hung_up(&mut self) {
+        self.gone = true;
+        self.outgoing.clear();
+    }
+
+    /// Closes the connection when all is sent.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Whether something is still to be sent.
+    pub(super) fn is_sending(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether it can be dropped. A client that is gone may have left bytes for the container.
+    pub(super) fn is_over(&self) -> bool {
+        let delivered = self.finished && self.outgoing.is_empty();
+        let input_left = matches!(self.role, Role::Attached { stdin: true, .. }) && self.readable;
+        delivered || (self.gone && !input_left)
+    }
+
+    fn give_up(&mut self, error: &BadMessage) {
+        tracing::warn!("closed a connection: {error}");
+        self.gone = true;
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

@@ -1,0 +1,50 @@
+//! What the daemon says when a container cannot be created: Docker's daemon passes on what `runc` says, word
+//! for word, and scripts and people search for those words. So ours are the same, though nothing of it is here.
+
+use super::protocol::{Failure, FailureKind};
+
+/// What Docker's daemon puts before runc's words.
+const TASK: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+                    runc create failed: unable to start container process: ";
+
+impl Failure {
+    /// The container's first process could not become the program: `error` is what it met.
+    pub(super) fn in_container(kind: FailureKind, error: &str) -> Self {
+        // The client tells 126 from 125 by these words in the message (docker/cli, `runStartContainerErr`).
+        let words = if error.ends_with("is a directory") { ": permission denied" } else { "" };
+        Self { kind, message: format!("{TASK}error during container init: {error}: unknown{words}") }
+    }
+
+    /// The container could not be made, for a reason that runc has no words for.
+    pub(super) fn of_creation(error: &str) -> Self {
+        Self { kind: FailureKind::Other, message: format!("{TASK}{error}: unknown") }
+    }
+
+    /// The daemon's own words, with nothing before them.
+    pub(super) fn of_daemon(error: impl ToString) -> Self {
+        Self { kind: FailureKind::Other, message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_reads_as_docker_prints_it() {
+        let error = "exec: \"foo\": executable file not found in $PATH";
+        assert_eq!(
+            Failure::in_container(FailureKind::NotFound, error).message,
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+             runc create failed: unable to start container process: error during container init: \
+             exec: \"foo\": executable file not found in $PATH: unknown"
+        );
+    }
+
+    #[test]
+    fn a_folder_is_told_as_permission_denied_as_well() {
+        let message =
+            Failure::in_container(FailureKind::NotExecutable, "exec: \"/etc\": is a directory").message;
+        assert!(message.ends_with("exec: \"/etc\": is a directory: unknown: permission denied"), "{message}");
+    }
+}

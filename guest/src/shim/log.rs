@@ -1,0 +1,293 @@
+//! A container's log in Docker's `json-file` format, one JSON object a line:
+//! `{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.678901234Z"}`. A line over 16 KiB is several
+//! objects, of which only the last one's text ends in a line feed; so is what a container wrote last without one.
+//! Escapes and times are as moby's `jsonlog` writes them, so that its readers take ours.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::DateTime;
+use holm_api::stream::Channel;
+
+use super::protocol::LogFile;
+
+/// Bytes of text in one object at most.
+const LONGEST_TEXT: usize = 16 * 1024;
+
+/// Writes the log of one container.
+#[derive(Debug)]
+pub struct LogWriter {
+    settings: LogFile,
+    file: File,
+    size: u64,
+    /// What was written on standard output and standard error after the last line feed.
+    unfinished: [Vec<u8>; 2],
+    /// Objects that are ready to be written.
+    ready: Vec<u8>,
+}
+
+impl LogWriter {
+    /// Goes on with the file where there is one: a restarted container keeps its log.
+    pub fn open(settings: LogFile) -> io::Result<Self> {
+        let file = open(&settings.path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { settings, file, size, unfinished: Default::default(), ready: Vec::new() })
+    }
+
+    /// Takes what the container wrote and puts every line that is complete into the file.
+    pub fn write(&mut self, channel: Channel, mut bytes: &[u8], now: SystemTime) -> io::Result<()> {
+        let (index, stream) = match channel {
+            Channel::Stderr => (1, "stderr"),
+            _ => (0, "stdout"),
+        };
+        let time = rfc3339_nanos(now);
+        let mut text = std::mem::take(&mut self.unfinished[index]);
+        let mut result = Ok(());
+        while !bytes.is_empty() {
+            let room = LONGEST_TEXT - text.len();
+            let line = bytes.iter().take(room).position(|&b| b == b'\n').map(|at| at + 1);
+            let (taken, rest) = bytes.split_at(line.unwrap_or(room.min(bytes.len())));
+            text.extend_from_slice(taken);
+            bytes = rest;
+            if line.is_some() {
+                result = result.and(self.add(&text, stream, &time));
+                text.clear();
+            } else if text.len() == LONGEST_TEXT {
+                // The limit may fall inside a character: its bytes go with the next object.
+                let whole = whole_characters(&text);
+                result = result.and(self.add(&text[..whole], stream, &time));
+                text.drain(..whole);
+            }
+        }
+        self.unfinished[index] = text;
+        result.and(self.flush())
+    }
+
+    /// Writes what was left without a line feed.
+    pub fn finish(&mut self, now: SystemTime) -> io::Result<()> {
+        let time = rfc3339_nanos(now);
+        let mut result = Ok(());
+        for (index, stream) in ["stdout", "stderr"].into_iter().enumerate() {
+            let text = std::mem::take(&mut self.unfinished[index]);
+            if !text.is_empty() {
+                result = result.and(self.add(&text, stream, &time));
+            }
+        }
+        result.and(self.flush())
+    }
+
+    fn add(&mut self, text: &[u8], stream: &str, time: &str) -> io::Result<()> {
+        let limit = self.settings.max_size.unwrap_or(u64::MAX);
+        if self.size + self.ready.len() as u64 >= limit {
+            self.flush()?;
+            self.rotate()?;
+        }
+        self.ready.extend_from_slice(b"{\"log\":\"");
+        escape(text, &mut self.ready);
+        self.ready.extend_from_slice(b"\",\"stream\":\"");
+        self.ready.extend_from_slice(stream.as_bytes());
+        self.ready.extend_from_slice(b"\",\"time\":\"");
+        self.ready.extend_from_slice(time.as_bytes());
+        self.ready.extend_from_slice(b"\"}\n");
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&self.ready);
+        let length = self.ready.len() as u64;
+        self.ready.clear();
+        match written {
+            Ok(()) => {
+                self.size += length;
+                Ok(())
+            }
+            Err(full) => {
+                // A full disk may have taken half an object, which would spoil the line after it as well.
+                self.file.set_len(self.size)?;
+                Err(full)
+            }
+        }
+    }
+
+    /// Makes room: `<log>.1` is the newest of the old files.
+    fn rotate(&mut self) -> io::Result<()> {
+        let path = &self.settings.path;
+        let last = self.settings.max_files.saturating_sub(1);
+        if last == 0 {
+            absent_is_fine(fs::remove_file(path))?;
+        } else {
+            for number in (1..last).rev() {
+                absent_is_fine(fs::rename(numbered(path, number), numbered(path, number + 1)))?;
+            }
+            absent_is_fine(fs::rename(path, numbered(path, 1)))?;
+        }
+        self.file = open(path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// How many bytes of `text` come before a character that it cuts off.
+fn whole_characters(text: &[u8]) -> usize {
+    match std::str::from_utf8(text) {
+        Err(e) if e.error_len().is_none() && e.valid_up_to() > 0 => e.valid_up_to(),
+        // Complete, or no UTF-8 at all before the end.
+        _ => text.len(),
+    }
+}
+
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' => out.extend_from_slice(b"\\\""),
+                '\\' => out.extend_from_slice(b"\\\\"),
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\r' => out.extend_from_slice(b"\\r"),
+                '\u{2028}' => out.extend_from_slice(b"\\u2028"),
+                '\u{2029}' => out.extend_from_slice(b"\\u2029"),
+                '\0'..='\u{1f}' | '<' | '>' | '&' => {
+                    let byte = character as u8;
+                    out.extend_from_slice(b"\\u00");
+                    out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
+                other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        for _ in chunk.invalid() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+}
+
+/// Go's `time.RFC3339Nano`: no trailing zeros in the fraction.
+fn rfc3339_nanos(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    let date = DateTime::from_timestamp(seconds, since.subsec_nanos()).unwrap_or_default();
+    let text = date.format("%Y-%m-%dT%H:%M:%S%.9f").to_string();
+    format!("{}Z", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: SystemTime = UNIX_EPOCH;
+
+    fn writer(folder: &Path, max_size: Option<u64>, max_files: u32) -> LogWriter {
+        LogWriter::open(LogFile { path: folder.join("log"), max_size, max_files }).unwrap()
+    }
+
+    fn texts(path: &Path) -> Vec<String> {
+        let content = fs::read_to_string(path).unwrap();
+        content
+            .lines()
+            .map(|line| {
+                let object: serde_json::Value = serde_json::from_str(line).unwrap();
+                object["log"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_line_is_written_as_docker_writes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = writer(folder.path(), None, 1);
+        let now = UNIX_EPOCH + Duration::new(1_700_000_000, 123_400_000);
+        log.write(Channel::Stderr, b"a<\"\t\xff\n", now).unwrap();
+        assert_eq!(
+            fs::read_to_string(folder.path().join("log")).unwrap(),
+            "{\"log\":\"a\\u003c\\\"\\u0009\\ufffd\\n\",\"stream\":\"stderr\",\"time\":\"2023-11-14T22:13:20.1234Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_that_comes_in_pieces_is_one_object_and_the_last_needs_no_line_feed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = writer(folder.path(), None, 1);
+        log.write(Channel::Stdout, b"one\ntw", NOW).unwrap();
+        log.write(Channel::Stderr, b"err\n", NOW).unwrap();
+        log.write(Channel::Stdout, b"o\nthree", NOW).unwrap();
+        assert_eq!(texts(&folder.path().join("log")), ["one\n", "err\n", "two\n"]);
+        log.finish(NOW).unwrap();
+        assert_eq!(texts(&folder.path().join("log"))[3], "three");
+    }
+
+    #[test]
+    fn a_long_line_is_split_between_characters() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = writer(folder.path(), None, 1);
+        let line = format!("a{}\n", "é".repeat(20_000));
+        log.write(Channel::Stdout, line.as_bytes(), NOW).unwrap();
+        let texts = texts(&folder.path().join("log"));
+        assert_eq!(texts.concat(), line);
+        assert_eq!(texts[0].len(), LONGEST_TEXT - 1);
+        assert_eq!(texts.len(), 3);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_split_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = writer(folder.path(), None, 1);
+        log.write(Channel::Stdout, &[0x80; 40_000], NOW).unwrap();
+        log.finish(NOW).unwrap();
+        assert_eq!(texts(&folder.path().join("log")).concat().chars().count(), 40_000);
+    }
+
+    #[test]
+    fn a_full_file_is_rotated_and_the_oldest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = writer(folder.path(), Some(1), 3);
+        for line in ["1\n", "2\n", "3\n", "4\n"] {
+            log.write(Channel::Stdout, line.as_bytes(), NOW).unwrap();
+        }
+        assert_eq!(texts(&folder.path().join("log")), ["4\n"]);
+        assert_eq!(texts(&folder.path().join("log.1")), ["3\n"]);
+        assert_eq!(texts(&folder.path().join("log.2")), ["2\n"]);
+        assert!(!folder.path().join("log.3").exists());
+    }
+
+    #[test]
+    fn a_single_file_starts_again_and_a_restart_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        writer(folder.path(), Some(1), 1).write(Channel::Stdout, b"1\n", NOW).unwrap();
+        writer(folder.path(), None, 1).write(Channel::Stdout, b"2\n", NOW).unwrap();
+        assert_eq!(texts(&folder.path().join("log")), ["1\n", "2\n"]);
+        writer(folder.path(), Some(1), 1).write(Channel::Stdout, b"3\n", NOW).unwrap();
+        assert_eq!(texts(&folder.path().join("log")), ["3\n"]);
+        assert!(!folder.path().join("log.1").exists());
+    }
+
+    #[test]
+    fn a_time_has_no_trailing_zeros() {
+        assert_eq!(rfc3339_nanos(UNIX_EPOCH), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339_nanos(UNIX_EPOCH + Duration::new(10, 50)), "1970-01-01T00:00:10.00000005Z");
+    }
+}

@@ -1,0 +1,318 @@
+//! Containers in shims of the built `holmd`, driven by the engine's own client. Each test runs again in mount,
+//! pid and cgroup namespaces of its own, with which everything it started goes.
+//!
+//! Wants root, `unshare` (util-linux) and a static busybox (Debian's busybox-static).
+
+#![allow(dead_code, unreachable_pub, reason = "these modules offer the engine more than the tests need")]
+
+#[path = "../src/shim"]
+mod shim {
+    pub mod attached;
+    pub mod bundle;
+    pub mod client;
+    pub mod message;
+    pub mod protocol;
+}
+#[path = "shim/machine.rs"]
+mod machine;
+
+use holm_api::stream::Channel;
+use machine::{Machine, isolated, text};
+use shim::client::{ShimError, Streams};
+use shim::protocol::{ExitStatus, FailureKind, Stdin, WindowSize};
+use tokio::io::AsyncWriteExt;
+
+const OUTPUT: Streams = Streams { stdin: false, stdout: true, stderr: true };
+const ALL: Streams = Streams { stdin: true, stdout: true, stderr: true };
+
+#[test]
+fn output_reaches_the_log_and_the_client_and_the_exit_code_the_waiter() {
+    isolated(
+        "output_reaches_the_log_and_the_client_and_the_exit_code_the_waiter",
+        async |machine: Machine| {
+            let container = machine.container(&["sh", "-c", "echo out; echo err >&2; printf end; exit 7"]);
+            let (shim, _) = container.launch().await.unwrap();
+            let (mut output, _) = shim.attach(OUTPUT).await.unwrap();
+            shim.start().await.unwrap();
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            while let Some((channel, bytes)) = output.next().await.unwrap() {
+                if channel == Channel::Stderr { err.extend(bytes) } else { out.extend(bytes) }
+            }
+            assert_eq!((text(&out), text(&err)), ("out\nend", "err\n"));
+            let ExitStatus { code, oom_killed, .. } = shim.wait().await.unwrap();
+            assert_eq!((code, oom_killed), (7, false));
+            let log = container.log();
+            assert!(log.contains("{\"log\":\"out\\n\",\"stream\":\"stdout\",\"time\":\""), "{log}");
+            assert!(log.contains("{\"log\":\"err\\n\",\"stream\":\"stderr\",\"time\":\""), "{log}");
+            assert!(log.contains("{\"log\":\"end\",\"stream\":\"stdout\""), "{log}");
+            shim.forget().await.unwrap();
+            assert!(machine.is_clean(), "{:?}", machine.leftovers());
+            assert_eq!(shim.wait().await.unwrap().code, 7, "from the exit file");
+        },
+    );
+}
+
+#[test]
+fn a_signal_ends_a_container_with_128_and_its_number() {
+    isolated("a_signal_ends_a_container_with_128_and_its_number", async |machine: Machine| {
+        let container = machine.container(&["sh", "-c", "echo up; exec sleep 1000"]);
+        let (shim, pid) = container.launch().await.unwrap();
+        let (mut output, _) = shim.attach(OUTPUT).await.unwrap();
+        shim.start().await.unwrap();
+        output.next().await.unwrap().unwrap();
+        let (same, exit) = shim.state().await.unwrap();
+        assert_eq!((same, exit), (pid, None));
+        shim.signal(9, false).await.unwrap();
+        assert_eq!(shim.wait().await.unwrap().code, 137);
+        assert!(matches!(shim.signal(9, false).await, Err(ShimError::Container(_))));
+        shim.forget().await.unwrap();
+    });
+}
+
+#[test]
+fn the_end_of_the_clients_input_is_the_end_of_the_containers() {
+    isolated("the_end_of_the_clients_input_is_the_end_of_the_containers", async |machine: Machine| {
+        let mut container = machine.container(&["cat"]);
+        container.config.stdin = Stdin::Once;
+        let (shim, _) = container.launch().await.unwrap();
+        let (mut output, mut input) = shim.attach(ALL).await.unwrap();
+        shim.start().await.unwrap();
+        let sent = vec![b'x'; 3 << 20];
+        let expected = sent.len();
+        let writer = tokio::spawn(async move {
+            input.write_all(&sent).await.unwrap();
+            input.shutdown().await.unwrap();
+            input
+        });
+        let mut got = 0;
+        while let Some((_, bytes)) = output.next().await.unwrap() {
+            got += bytes.len();
+        }
+        assert_eq!(got, expected, "all that went in came out before the end");
+        assert_eq!(shim.wait().await.unwrap().code, 0);
+        drop(writer.await.unwrap());
+    });
+}
+
+#[test]
+fn a_container_reads_nothing_where_no_input_was_asked_for() {
+    isolated("a_container_reads_nothing_where_no_input_was_asked_for", async |machine: Machine| {
+        let container = machine.container(&["cat"]);
+        let (shim, _) = container.launch().await.unwrap();
+        shim.start().await.unwrap();
+        assert_eq!(shim.wait().await.unwrap().code, 0);
+    });
+}
+
+#[test]
+fn a_terminal_has_its_size_and_is_one_stream() {
+    isolated("a_terminal_has_its_size_and_is_one_stream", async |machine: Machine| {
+        let mut container =
+            machine.container(&["sh", "-c", "stty size; tty; read line; stty size; echo got:$line >&2"]);
+        container.config.terminal = Some(WindowSize { rows: 33, columns: 101 });
+        container.config.stdin = Stdin::Once;
+        container.spec_json["process"]["terminal"] = true.into();
+        let (shim, _) = container.launch().await.unwrap();
+        let (mut output, mut input) = shim.attach(ALL).await.unwrap();
+        shim.start().await.unwrap();
+        let mut seen = Vec::new();
+        while !text(&seen).contains("/dev/pts/0\r\n") {
+            seen.extend(output.next().await.unwrap().unwrap().1);
+        }
+        shim.resize(WindowSize { rows: 20, columns: 40 }).await.unwrap();
+        input.write_all(b"hi\n").await.unwrap();
+        while let Some((channel, bytes)) = output.next().await.unwrap() {
+            assert_eq!(channel, Channel::Stdout);
+            seen.extend(bytes);
+        }
+        assert_eq!(text(&seen), "33 101\r\n/dev/pts/0\r\nhi\r\n20 40\r\ngot:hi\r\n");
+        assert_eq!(shim.wait().await.unwrap().code, 0);
+    });
+}
+
+#[test]
+fn two_clients_read_the_same_and_one_may_leave() {
+    isolated("two_clients_read_the_same_and_one_may_leave", async |machine: Machine| {
+        let mut container = machine.container(&["cat"]);
+        container.config.stdin = Stdin::Open;
+        let (shim, _) = container.launch().await.unwrap();
+        let (mut one, mut writer_one) = shim.attach(ALL).await.unwrap();
+        let (mut two, mut writer_two) = shim.attach(ALL).await.unwrap();
+        shim.start().await.unwrap();
+        writer_one.write_all(b"first").await.unwrap();
+        assert_eq!(one.next().await.unwrap().unwrap().1, "first");
+        assert_eq!(two.next().await.unwrap().unwrap().1, "first");
+        drop((one, writer_one));
+        writer_two.write_all(b"second").await.unwrap();
+        assert_eq!(two.next().await.unwrap().unwrap().1, "second");
+        shim.signal(9, true).await.unwrap();
+        assert!(two.next().await.unwrap().is_none());
+        assert_eq!(shim.wait().await.unwrap().code, 137);
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_the_container_up_and_loses_nothing() {
+    isolated(
+        "a_client_that_does_not_read_holds_the_container_up_and_loses_nothing",
+        async |machine: Machine| {
+            let container =
+                machine.container(&["sh", "-c", "head -c 3000000 /dev/zero; echo done >&2; exec sleep 1000"]);
+            let (shim, _) = container.launch().await.unwrap();
+            let (mut slow, _writer) =
+                shim.attach(Streams { stdin: false, stdout: true, stderr: false }).await.unwrap();
+            let (mut fast, _writer) =
+                shim.attach(Streams { stdin: false, stdout: false, stderr: true }).await.unwrap();
+            shim.start().await.unwrap();
+            // What the socket, the shim's buffer and the pipe hold may be written before it is read.
+            let mut got = 0;
+            let done = loop {
+                tokio::select! {
+                    biased;
+                    done = fast.next() => break done,
+                    piece = slow.next() => got += piece.unwrap().unwrap().1.len(),
+                }
+            };
+            assert_eq!(done.unwrap().unwrap().1, "done\n");
+            assert!(got > 3_000_000 - (1 << 20), "the container wrote on with {got} bytes read");
+            while got < 3_000_000 {
+                got += slow.next().await.unwrap().unwrap().1.len();
+            }
+            shim.signal(9, false).await.unwrap();
+            shim.wait().await.unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_client_that_never_reads_does_not_keep_the_exit_from_being_told() {
+    isolated("a_client_that_never_reads_does_not_keep_the_exit_from_being_told", async |machine: Machine| {
+        let container = machine.container(&["head", "-c", "300000", "/dev/zero"]);
+        let (shim, _) = container.launch().await.unwrap();
+        let (mut slow, _writer) = shim.attach(OUTPUT).await.unwrap();
+        shim.start().await.unwrap();
+        assert_eq!(shim.wait().await.unwrap().code, 0);
+        shim.forget().await.unwrap();
+        let mut got = 0;
+        while let Some((_, bytes)) = slow.next().await.unwrap() {
+            got += bytes.len();
+        }
+        assert_eq!(got, 300_000, "and what it reads in the end is all there");
+    });
+}
+
+#[test]
+fn a_program_that_is_not_there_fails_in_dockers_words() {
+    isolated("a_program_that_is_not_there_fails_in_dockers_words", async |machine: Machine| {
+        let begin = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+                     runc create failed: unable to start container process: error during container init: ";
+        let cases = [
+            ("nope", FailureKind::NotFound, "exec: \"nope\": executable file not found in $PATH: unknown"),
+            (
+                "/nope",
+                FailureKind::NotFound,
+                "exec: \"/nope\": stat /nope: no such file or directory: unknown",
+            ),
+            ("/etc/passwd", FailureKind::NotExecutable, "exec: \"/etc/passwd\": permission denied: unknown"),
+        ];
+        for (program, kind, end) in cases {
+            let Err(ShimError::Container(failure)) = machine.container(&[program]).launch().await else {
+                panic!("{program} was created");
+            };
+            assert_eq!((failure.kind, failure.message), (kind, format!("{begin}{end}")));
+            assert!(machine.is_clean(), "{:?}", machine.leftovers());
+        }
+    });
+}
+
+#[test]
+fn a_file_that_is_no_program_ends_the_container_with_255() {
+    isolated("a_file_that_is_no_program_ends_the_container_with_255", async |machine: Machine| {
+        let container = machine.container(&["/bin/no-program"]);
+        let (shim, _) = container.launch().await.unwrap();
+        shim.start().await.unwrap();
+        assert_eq!(shim.wait().await.unwrap().code, 255);
+        assert!(
+            container.log().contains("exec /bin/no-program: exec format error\\n"),
+            "{}",
+            container.log()
+        );
+    });
+}
+
+#[test]
+fn a_user_is_looked_up_in_the_image_and_owns_its_streams() {
+    isolated("a_user_is_looked_up_in_the_image_and_owns_its_streams", async |machine: Machine| {
+        let mut container =
+            machine.container(&["sh", "-c", "id -u; id -g; id -G; echo $HOME; pwd; echo ok >/dev/stderr"]);
+        container.config.user = "web".to_owned();
+        container.config.groups = vec!["adm".to_owned()];
+        container.spec_json["process"]["cwd"] = "/new/folder".into();
+        let (shim, _) = container.launch().await.unwrap();
+        let (mut output, _) = shim.attach(OUTPUT).await.unwrap();
+        shim.start().await.unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        while let Some((channel, bytes)) = output.next().await.unwrap() {
+            if channel == Channel::Stderr { err.extend(bytes) } else { out.extend(bytes) }
+        }
+        assert_eq!((text(&out), text(&err)), ("1000\n1001\n1001 4\n/home/web\n/new/folder\n", "ok\n"));
+
+        let mut container = machine.container(&["true"]);
+        container.config.user = "nobody-here".to_owned();
+        let Err(ShimError::Container(failure)) = container.launch().await else { panic!("created") };
+        assert_eq!(failure.message, "unable to find user nobody-here: no matching entries in passwd file");
+    });
+}
+
+#[test]
+fn a_killed_shim_takes_its_container_along_and_the_next_launch_cleans_up() {
+    isolated(
+        "a_killed_shim_takes_its_container_along_and_the_next_launch_cleans_up",
+        async |machine: Machine| {
+            let container = machine.container(&["sh", "-c", "echo up; sleep 1000"]);
+            let (shim, pid) = container.launch().await.unwrap();
+            let (mut output, _) = shim.attach(OUTPUT).await.unwrap();
+            shim.start().await.unwrap();
+            output.next().await.unwrap().unwrap();
+            machine.kill_shim_of(pid);
+            assert!(matches!(shim.wait().await, Err(ShimError::Gone)));
+            machine.gone(pid).await;
+            assert!(!machine.is_clean(), "nobody was left to remove the cgroup");
+            let (shim, _) = container.launch().await.unwrap();
+            shim.start().await.unwrap();
+            shim.signal(9, false).await.unwrap();
+            shim.wait().await.unwrap();
+            shim.forget().await.unwrap();
+            assert!(machine.is_clean(), "{:?}", machine.leftovers());
+        },
+    );
+}
+
+#[test]
+fn a_shim_that_is_asked_to_end_kills_its_container_and_tells_the_exit() {
+    isolated(
+        "a_shim_that_is_asked_to_end_kills_its_container_and_tells_the_exit",
+        async |machine: Machine| {
+            let container = machine.container(&["sleep", "1000"]);
+            let (shim, pid) = container.launch().await.unwrap();
+            shim.start().await.unwrap();
+            machine.signal_shim_of(pid, 15);
+            assert_eq!(shim.wait().await.unwrap().code, 137);
+        },
+    );
+}
+
+#[test]
+fn a_hundred_layers_make_one_root() {
+    isolated("a_hundred_layers_make_one_root", async |machine: Machine| {
+        let mut container = machine.container(&["sh", "-c", "ls /layers | wc -l"]);
+        for number in 0..100 {
+            container.add_layer(&format!("layers/{number}"));
+        }
+        let (shim, _) = container.launch().await.unwrap();
+        let (mut output, _) = shim.attach(OUTPUT).await.unwrap();
+        shim.start().await.unwrap();
+        assert_eq!(output.next().await.unwrap().unwrap().1, "100\n");
+        shim.wait().await.unwrap();
+    });
+}

@@ -1,0 +1,268 @@
+//! `inspect`, `container inspect`, `image inspect`: everything that the engine knows of a thing.
+
+use serde_json::Value;
+
+use super::arguments::OBJECT_FORMAT_HELP;
+use super::client::{Call, escape};
+use super::container::container_path;
+use super::error::{BAD_TEMPLATE, CliError};
+use super::image::image_path;
+use super::output::json;
+use super::session::{self, Session};
+use super::template::Template;
+
+/// `holm inspect`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(short, long, value_name = "string", default_value = "", help = OBJECT_FORMAT_HELP)]
+    format: String,
+    /// Display total file sizes if the type is container
+    #[arg(short, long)]
+    size: bool,
+    /// Only inspect objects of the given type
+    #[arg(long = "type", value_name = "string")]
+    kind: Option<String>,
+    #[arg(required = true, value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+/// `holm container inspect`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ContainerArgs {
+    #[arg(short, long, value_name = "string", default_value = "", help = OBJECT_FORMAT_HELP)]
+    format: String,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
+    #[arg(required = true, value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+/// `holm image inspect`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImageArgs {
+    #[arg(short, long, value_name = "string", default_value = "", help = OBJECT_FORMAT_HELP)]
+    format: String,
+    #[arg(required = true, value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+/// What can be inspected, in the order in which a bare name is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Container,
+    Image,
+    Network,
+    Volume,
+    Service,
+    Task,
+    Node,
+    Secret,
+    Config,
+    Plugin,
+}
+
+impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Container,
+        Self::Image,
+        Self::Network,
+        Self::Volume,
+        Self::Service,
+        Self::Task,
+        Self::Node,
+        Self::Secret,
+        Self::Config,
+        Self::Plugin,
+    ];
+    /// Those that a name without a type may mean. The others exist only in a swarm or have a command of
+    /// their own.
+    const GUESSED: [Self; 4] = [Self::Container, Self::Image, Self::Network, Self::Volume];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Image => "image",
+            Self::Network => "network",
+            Self::Volume => "volume",
+            Self::Service => "service",
+            Self::Task => "task",
+            Self::Node => "node",
+            Self::Secret => "secret",
+            Self::Config => "config",
+            Self::Plugin => "plugin",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, CliError> {
+        let mut words: Vec<&str> = Self::ALL.iter().map(|kind| kind.word()).collect();
+        words.sort_unstable();
+        let list = words.join("\", \"");
+        match Self::ALL.into_iter().find(|kind| kind.word() == text) {
+            Some(kind) => Ok(kind),
+            None if text.is_empty() => {
+                Err(CliError::said(format!("type is empty: must be one of \"{list}\"")))
+            }
+            None => Err(CliError::said(format!("unknown type: {text:?}: must be one of \"{list}\""))),
+        }
+    }
+
+    fn call(self, name: &str, size: bool) -> Result<Call, CliError> {
+        let plural = |group: &str| Call::get(format!("/{group}/{}", escape(name).replace('/', "%2F")));
+        Ok(match self {
+            Self::Container => Call::get(container_path(name, "/json")?).flag("size", size),
+            Self::Image => Call::get(image_path(name, "/json")),
+            Self::Network => plural("networks"),
+            Self::Volume => plural("volumes"),
+            Self::Service => plural("services").query("insertDefaults", "true"),
+            Self::Task => plural("tasks"),
+            Self::Node => plural("nodes"),
+            Self::Secret => plural("secrets"),
+            Self::Config => plural("configs"),
+            Self::Plugin => Call::get(format!("/plugins/{}/json", escape(name))),
+        })
+    }
+}
+
+/// Inspects things of a kind that is named or guessed.
+pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
+    let kind = args.kind.as_deref().map(Kind::parse).transpose()?;
+    inspect(&args.format, &args.names, async |name| match kind {
+        Some(kind) => found(session, kind, name, args.size).await,
+        None => guess(session, name, args.size).await,
+    })
+    .await
+}
+
+/// Inspects containers.
+pub(crate) async fn containers(args: ContainerArgs, session: &Session) -> Result<(), CliError> {
+    inspect(&args.format, &args.names, async |name| found(session, Kind::Container, name, args.size).await)
+        .await
+}
+
+/// Inspects images.
+pub(crate) async fn images(args: ImageArgs, session: &Session) -> Result<(), CliError> {
+    inspect(&args.format, &args.names, async |name| found(session, Kind::Image, name, false).await).await
+}
+
+/// A thing's JSON as the engine sent it.
+async fn found(session: &Session, kind: Kind, name: &str, size: bool) -> Result<String, CliError> {
+    let bytes = session.client.send(kind.call(name, size)?).await?.bytes().await?;
+    if size && kind != Kind::Container {
+        session::warn(&format!("WARNING: --size ignored for {}", kind.word()));
+    }
+    String::from_utf8(bytes.to_vec()).map_err(|error| CliError::Transport(Box::new(error)))
+}
+
+async fn guess(session: &Session, name: &str, size: bool) -> Result<String, CliError> {
+    for kind in Kind::GUESSED {
+        match found(session, kind, name, size).await {
+            Err(error) if is_other_kind(&error) => {}
+            answer => return answer,
+        }
+    }
+    Err(CliError::said(format!("Error: No such object: {name}")))
+}
+
+/// Whether the error only says that the name means something else.
+fn is_other_kind(error: &CliError) -> bool {
+    let text = error.to_string();
+    error.is_not_found() || text.contains("not supported") || text.contains("invalid reference format")
+}
+
+/// Prints all that is found, in one list or each by the template, and then fails where some were not.
+async fn inspect(
+    format: &str,
+    names: &[String],
+    find: impl AsyncFn(&str) -> Result<String, CliError>,
+) -> Result<(), CliError> {
+    let template = match format {
+        "" | "json" => None,
+        text => Some(Template::parse(text).map_err(|error| CliError::Said {
+            text: format!("template parsing error: {error}"),
+            code: BAD_TEMPLATE,
+        })?),
+    };
+    let mut things = Vec::new();
+    let mut errors = Vec::new();
+    for name in names {
+        let shown = match (find(name).await, &template) {
+            (Ok(json), Some(template)) => apply(template, &json),
+            (found, _) => found,
+        };
+        match shown {
+            Ok(thing) => things.push(thing),
+            Err(error) => errors.push(error),
+        }
+    }
+    session::print(&match template {
+        // Docker ends an empty output with a newline, too.
+        Some(_) if things.is_empty() => "\n".to_owned(),
+        Some(_) => things.concat(),
+        None => list(&things, format == "json"),
+    })?;
+    CliError::all(errors)
+}
+
+fn apply(template: &Template, json: &str) -> Result<String, CliError> {
+    let mut value: Value =
+        serde_json::from_str(json).map_err(|error| CliError::Transport(Box::new(error)))?;
+    fill_in(&mut value);
+    let text = template
+        .render(&value)
+        .map_err(|error| CliError::said(format!("template parsing error: {error}")))?;
+    Ok(text + "\n")
+}
+
+/// Go's structures have all their fields; in JSON, empty ones may be left out. Templates ask for these.
+fn fill_in(value: &mut Value) {
+    const ABSENT: [(&str, &[&str]); 3] = [
+        ("State", &["Health"]),
+        ("Config", &["Healthcheck", "StopTimeout", "StopSignal", "Shell"]),
+        ("HostConfig", &["Init", "Mounts", "Tmpfs", "Sysctls", "StorageOpt", "Annotations"]),
+    ];
+    for (part, fields) in ABSENT {
+        if let Some(part) = value.get_mut(part).and_then(Value::as_object_mut) {
+            for field in fields {
+                part.entry(*field).or_insert(if *field == "StopSignal" { "".into() } else { Value::Null });
+            }
+        }
+    }
+}
+
+fn list(things: &[String], compact: bool) -> String {
+    let all = format!("[{}]", things.join(","));
+    let text = if compact { json::compact(&all) } else { json::indented(&all) };
+    text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_indented_by_four_and_keeps_what_came() {
+        let things = [r#"{"Id":"a","N":1.50}"#.to_owned()];
+        assert_eq!(list(&things, false), "[\n    {\n        \"Id\": \"a\",\n        \"N\": 1.50\n    }\n]\n");
+        assert_eq!(list(&things, true), "[{\"Id\":\"a\",\"N\":1.50}]\n");
+        assert_eq!(list(&[], false), "[]\n");
+    }
+
+    #[test]
+    fn templates_find_fields_that_json_leaves_out() {
+        let shown = |text: &str, json: &str| apply(&Template::parse(text).unwrap(), json).unwrap();
+        let json = r#"{"State":{"Status":"running"}}"#;
+        assert_eq!(shown("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", json), "none\n");
+        let json = r#"{"State":{"Health":{"Status":"healthy"}}}"#;
+        assert_eq!(shown("{{.State.Health.Status}}", json), "healthy\n");
+    }
+
+    #[test]
+    fn an_unknown_type_is_told_with_those_there_are() {
+        assert_eq!(
+            Kind::parse("foo").unwrap_err().to_string(),
+            "unknown type: \"foo\": must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \
+             \"plugin\", \"secret\", \"service\", \"task\", \"volume\""
+        );
+    }
+}

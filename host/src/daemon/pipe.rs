@@ -1,0 +1,99 @@
+//! The engine pipe: a client's connection to `docker.sock` becomes one stream to the guest's engine. It copies
+//! bytes both ways, keeps half-close, and parses nothing.
+
+use std::io;
+use std::sync::Arc;
+
+use holm_api::port;
+use holm_vmm::Machine;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use super::supervisor::Supervisor;
+use crate::os;
+
+/// Bytes a direction that a connection may have under way.
+const BUFFER: usize = 64 << 10;
+/// Clients at once; the ones beyond it wait in the socket's backlog.
+const MOST_CLIENTS: usize = 4096;
+
+/// Serves `listener` until it fails. Ends all connections when it is dropped.
+pub(super) async fn serve(mut listener: os::Listener, supervisor: Supervisor) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(MOST_CLIENTS));
+    let mut clients = tokio::task::JoinSet::new();
+    loop {
+        let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let client = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            Some(_) = clients.join_next() => continue,
+        };
+        let supervisor = supervisor.clone();
+        clients.spawn(async move {
+            if let Err(e) = carry(client, &supervisor).await {
+                debug!("a client's connection ended: {e}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn carry<C: AsyncRead + AsyncWrite + Unpin>(mut client: C, supervisor: &Supervisor) -> io::Result<()> {
+    let machine = match supervisor.running().await {
+        Ok(machine) => machine,
+        Err(failure) => return refuse(client, &failure.to_string()).await,
+    };
+    let mut engine = match engine_of(&*machine).await {
+        Ok(engine) => engine,
+        Err(e) => return refuse(client, &format!("the engine in the machine does not answer: {e}")).await,
+    };
+    copy_bidirectional_with_sizes(&mut client, &mut engine, BUFFER, BUFFER).await?;
+    Ok(())
+}
+
+/// The engine listens before the machine is `Running`; only in the moment of its own restart it does not.
+async fn engine_of(machine: &dyn Machine) -> io::Result<holm_vmm::Stream> {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match machine.connect(port::ENGINE.0).await {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                if tokio::time::Instant::now() >= deadline {
+                    return Err(e);
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// There is no engine to say it, and a client that reads HTTP shows a reply where a closed connection would only
+/// be "EOF".
+async fn refuse<C: AsyncRead + AsyncWrite + Unpin>(mut client: C, reason: &str) -> io::Result<()> {
+    let body = serde_json::json!({ "message": reason }).to_string();
+    let reply = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(reply.as_bytes()).await?;
+    client.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn a_refusal_is_an_answer_that_http_clients_show() {
+        let (client, mut reader) = tokio::io::duplex(1024);
+        refuse(client, "the machine \"died\"").await.unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 "));
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+        assert_eq!(body, r#"{"message":"the machine \"died\""}"#);
+    }
+}

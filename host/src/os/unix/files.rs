@@ -1,0 +1,30 @@
+//! Files and folders that only their owner may open.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Makes the folder and the ones above it where they are not there yet.
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// An empty file to write to, whatever was there before.
+pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Makes the name of `path` itself durable, after a rename.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Bytes that a file takes on its file system, holes left out.
+pub(crate) fn bytes_taken(file: &std::fs::Metadata) -> u64 {
+    // st_blocks counts 512 bytes whatever the file system's block is (stat(2)).
+    std::os::unix::fs::MetadataExt::blocks(file) * 512
+}

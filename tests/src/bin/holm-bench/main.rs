@@ -1,0 +1,41 @@
+//! `make bench`: how fast Holm is, as ratios to something everybody knows, measured in the same run on the same
+//! computer. Times alone would say more about the computer. Ends with 1 where a ratio is over its limit.
+
+mod boot;
+mod measure;
+mod memory;
+mod pull;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::measure::Finding;
+
+/// Its name on the command line, and what it measures.
+type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
+
+const ALL: [Benchmark; 4] =
+    [("boot", boot::measure), ("run", run::measure), ("pull", pull::measure), ("memory", memory::measure)];
+
+fn main() -> Result<ExitCode> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !ALL.iter().any(|(known, _)| known == name)) {
+        let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+        anyhow::bail!("no benchmark `{unknown}`; there are {}", names.join(", "));
+    }
+    let mut code = ExitCode::SUCCESS;
+    for (name, measure) in ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|wish| wish == name) {
+            continue;
+        }
+        for finding in measure()? {
+            println!("{finding}");
+            if finding.is_over() {
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
