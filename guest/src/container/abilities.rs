@@ -1,11 +1,98 @@
 //! What this host lets containers have. In a machine of ours that is everything; where `holmd` is a process of
 //! somebody else's host, limits that cannot be set are left out with a warning instead of failing every start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+
+use nix::sys::resource::getrlimit;
+
+use super::capabilities::NAMES;
+use super::rlimits;
 
 /// What can be asked of this host. Probed once, when the engine starts.
 #[derive(Clone, Debug)]
 pub struct HostAbilities {
-    /// Controllers that containers' cgroups get (`cgroup.subtree_control` of the root).
+    /// Controllers that containers' cgroups get.
     pub controllers: BTreeSet<String>,
+    /// Capabilities that can be given, by their names (`CAP_CHOWN`).
+    pub capabilities: BTreeSet<&'static str>,
+    /// The limits that only `CAP_SYS_RESOURCE` could raise, by Docker's names (`nofile`).
+    pub hard_limits: BTreeMap<&'static str, u64>,
+    /// The lowest `oom_score_adj` that can be set without `CAP_SYS_RESOURCE`.
+    pub lowest_oom_score: i64,
+    /// The kernel knows swap, so that it can be limited.
+    pub swap: bool,
+    /// Processors.
+    pub cpus: usize,
+}
+
+impl HostAbilities {
+    /// Looks at this process and its cgroup hierarchy, which must be mounted.
+    pub fn probe() -> io::Result<Self> {
+        let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+        let status = fs::read_to_string("/proc/self/status")?;
+        let score = fs::read_to_string("/proc/self/oom_score_adj")?;
+        let hard_limits =
+            rlimits::TYPES.iter().map(|(name, _, resource)| Ok((*name, getrlimit(*resource)?.1)));
+        Ok(Self {
+            controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+            capabilities: capabilities(&status),
+            hard_limits: hard_limits.collect::<io::Result<_>>()?,
+            lowest_oom_score: score.trim().parse().map_err(io::Error::other)?,
+            swap: fs::exists("/proc/swaps")?,
+            cpus: std::thread::available_parallelism()?.get(),
+        })
+    }
+
+    /// Whether containers' cgroups have this controller.
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.contains(controller)
+    }
+
+    /// Whether limits can be raised.
+    pub fn may_raise_limits(&self) -> bool {
+        self.capabilities.contains("CAP_SYS_RESOURCE")
+    }
+}
+
+/// Those that are both effective and in the bounding set (proc(5), `CapEff` and `CapBnd`).
+fn capabilities(status: &str) -> BTreeSet<&'static str> {
+    let set = |name: &str| {
+        let digits = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+        u64::from_str_radix(digits.trim(), 16).unwrap_or(0)
+    };
+    let both = set("CapEff:") & set("CapBnd:");
+    NAMES.iter().enumerate().filter(|(bit, _)| both >> bit & 1 == 1).map(|(_, name)| *name).collect()
+}
+
+#[cfg(test)]
+impl HostAbilities {
+    /// A host that lets everything be done.
+    pub(crate) fn unlimited() -> Self {
+        let controllers = ["cpu", "cpuset", "io", "memory", "pids"];
+        Self {
+            controllers: controllers.map(str::to_owned).into(),
+            capabilities: NAMES.into(),
+            hard_limits: BTreeMap::new(),
+            lowest_oom_score: 0,
+            swap: true,
+            cpus: 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_counts_where_it_is_effective_and_bounding() {
+        let found = capabilities("Name:\tx\nCapEff:\t0000000000000003\nCapBnd:\t000001fffeffffff\n");
+        assert_eq!(found, BTreeSet::from(["CAP_CHOWN", "CAP_DAC_OVERRIDE"]));
+        assert!(
+            !capabilities("CapEff:\t000001ffffffffff\nCapBnd:\t000001fffeffffff")
+                .contains("CAP_SYS_RESOURCE")
+        );
+    }
 }

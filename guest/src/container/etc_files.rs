@@ -1,6 +1,7 @@
 //! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container: written into its folder and mounted
-//! over the image's.
+//! over the image's. Their contents are Docker's, line for line.
 
+use std::fmt::Write;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -53,10 +54,89 @@ impl EtcFiles {
     }
 }
 
-fn hosts(_content: &EtcContent) -> String {
-    String::new()
+fn hosts(content: &EtcContent) -> String {
+    let mut text = String::from(
+        "127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\n\
+         ff02::2\tip6-allrouters\n",
+    );
+    for (name, address) in &content.extra_hosts {
+        line(&mut text, *address, name);
+    }
+    let hostname = &content.hostname;
+    let names = match content.domainname.as_deref() {
+        None | Some("") => hostname.clone(),
+        Some(domain) => format!("{hostname}.{domain} {hostname}"),
+    };
+    for address in &content.addresses {
+        line(&mut text, *address, &names);
+    }
+    text
 }
 
-fn resolv_conf(_content: &EtcContent) -> String {
-    String::new()
+fn line(text: &mut String, address: IpAddr, names: &str) {
+    writeln!(text, "{address}\t{names}").expect("a String takes everything");
+}
+
+fn resolv_conf(content: &EtcContent) -> String {
+    let mut text = String::new();
+    for server in &content.nameservers {
+        writeln!(text, "nameserver {server}").expect("a String takes everything");
+    }
+    for (word, values) in [("search", &content.search), ("options", &content.options)] {
+        if !values.is_empty() {
+            writeln!(text, "{word} {}", values.join(" ")).expect("a String takes everything");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content() -> EtcContent {
+        EtcContent {
+            hostname: "4c01db0b339c".into(),
+            domainname: Some("example.com".into()),
+            addresses: vec![[172, 17, 0, 2].into()],
+            extra_hosts: vec![("host.docker.internal".into(), [192, 168, 65, 254].into())],
+            nameservers: vec![[192, 168, 65, 1].into()],
+            search: vec!["a.example".into(), "b.example".into()],
+            options: vec!["ndots:2".into()],
+        }
+    }
+
+    #[test]
+    fn hosts_names_the_machine_what_was_added_and_the_container() {
+        let text = hosts(&content());
+        assert!(text.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"));
+        assert!(text.ends_with(
+            "192.168.65.254\thost.docker.internal\n172.17.0.2\t4c01db0b339c.example.com 4c01db0b339c\n"
+        ));
+    }
+
+    #[test]
+    fn resolv_conf_has_a_line_a_server_and_no_empty_ones() {
+        assert_eq!(
+            resolv_conf(&content()),
+            "nameserver 192.168.65.1\nsearch a.example b.example\noptions ndots:2\n"
+        );
+        assert_eq!(resolv_conf(&EtcContent::default()), "");
+    }
+
+    #[test]
+    fn a_rewrite_keeps_the_inode_that_a_container_has_mounted() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let files = EtcFiles::in_folder(folder.path());
+        files.write(&content()).unwrap();
+        let inode = std::fs::metadata(&files.hosts).unwrap().ino();
+        files.write(&EtcContent { hostname: "x".into(), ..Default::default() }).unwrap();
+        assert_eq!(std::fs::metadata(&files.hosts).unwrap().ino(), inode);
+        assert_eq!(std::fs::read_to_string(&files.hostname).unwrap(), "x\n");
+    }
 }

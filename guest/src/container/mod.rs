@@ -1,12 +1,21 @@
 //! From what a client asked for to what the kernel is told: OCI runtime specs, defaults, `/etc` files.
 //!
-//! Everything here is a function of its arguments but two: [`abilities`] asks the host, and [`etc_files`]
-//! writes. The engine therefore calls [`spec`] when a container is created, for its errors and warnings, and
-//! again at every start, for the spec.
+//! All of it is a function of its arguments, but [`abilities`], which asks the host, [`etc_files`], which writes, and
+//! the devices that [`spec`] finds in `/dev`. The engine therefore calls [`spec`] when a container is created, for its
+//! errors and warnings, and again at every start, for the spec.
 
 pub mod abilities;
+mod capabilities;
+mod devices;
 pub mod etc_files;
 pub mod merge;
+mod mounts;
+mod namespaces;
+mod process;
+mod resources;
+mod rlimits;
+mod seccomp;
+mod security;
 mod spec;
 pub mod users;
 
