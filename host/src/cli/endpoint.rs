@@ -56,7 +56,8 @@ const SCHEME: &str = "unix://";
 #[cfg(windows)]
 const SCHEME: &str = "npipe://";
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

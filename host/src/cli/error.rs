@@ -207,27 +207,29 @@ impl CliError {
     }
 }
 
-/// What to do about a registry that did not give an image, told from Docker's words about it.
+/// What to do about a registry that did not give an image, or a disk that did not take it, told from the
+/// words of Docker's and of our engine.
 fn registry_hint(status: u16, message: &str) -> Option<String> {
+    let message = message.to_lowercase();
     let says = |words: &str| message.contains(words);
-    let hint = if says("toomanyrequests") || says("Too Many Requests") {
+    let hint = if says("toomanyrequests") || says("too many requests") {
         "the registry limits how often this address may pull: wait, or add a mirror to registry-mirrors in settings.toml"
     } else if says("pull access denied") || says("unauthorized") || says("authentication required") {
-        "check the name; a private repository needs a login, which this version cannot do yet"
-    } else if says("manifest unknown") || (says("manifest for ") && says(" not found")) {
+        "check the name; a private repository needs `holm login`, which this version does not have yet"
+    } else if says("manifest unknown") || says("name unknown") {
         "check the name and the tag: the registry answers, but has no such image"
-    } else if says("no such host")
-        || says("dial tcp: lookup ")
-        || says("failed to lookup address")
-        || says("Name or service not known")
-    {
+    } else if says("no such host") || says("dial tcp: lookup ") {
         "check the registry's name and this computer's network"
-    } else if says("server gave HTTP response to HTTPS client") {
+    } else if says("server gave http response to https client") {
         "if the registry is meant to be without TLS, add it to insecure-registries in settings.toml"
-    } else if says("x509:") || says("certificate") {
+    } else if says("x509:") {
         "if you trust the registry, add its certificate to this computer's trust store, or the registry to insecure-registries in settings.toml"
-    } else if status == 500 && says("connection refused") && says("/v2/") {
+    } else if says("no space left on device") {
+        "remove images and containers that are not needed, or raise disk-size in settings.toml"
+    } else if status >= 500 && says("connection refused") && says("/v2/") {
         "check that the registry is running and its port is right"
+    } else if says("i/o timeout") && says("/v2/") {
+        "check this computer's network, its proxy and its firewall"
     } else {
         return None;
     };
@@ -303,13 +305,15 @@ mod tests {
     fn each_way_a_registry_fails_has_its_own_next_step() {
         let mut seen = std::collections::BTreeSet::new();
         for message in [
-            "toomanyrequests: You have reached your pull rate limit.",
+            "too many requests: You have reached your pull rate limit.",
             "pull access denied for x, repository does not exist or may require 'docker login'",
             "manifest for x:y not found: manifest unknown: manifest unknown",
             "Get \"https://nope.invalid/v2/\": dial tcp: lookup nope.invalid: no such host",
             "Get \"https://r/v2/\": http: server gave HTTP response to HTTPS client",
             "Get \"https://r/v2/\": tls: failed to verify certificate: x509: unknown authority",
             "Get \"https://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+            "Get \"https://10.0.0.1/v2/\": dial tcp 10.0.0.1:443: i/o timeout",
+            "failed to register layer: no space left on device",
         ] {
             let error = CliError::Refused { status: 500, message: message.to_owned() };
             let text = printed(&error);

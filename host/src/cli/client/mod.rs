@@ -114,5 +114,6 @@ fn older<'a>(a: &'a str, b: &'a str) -> &'a str {
     if parts(a) < parts(b) { a } else { b }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
