@@ -33,7 +33,7 @@ pub(crate) use layers::LayerSink;
 pub(crate) use platform::{ParsePlatformError, Platform};
 pub(crate) use pull::{LayerStatus, PullError, PullErrorKind, PullProgress, PullRequest};
 pub(crate) use record::{HistoryEntry, Image, Layer, chain_ids};
-pub(crate) use registry::{RegistryError, TransportFault};
+pub(crate) use registry::{Patience, RegistryError, TransportFault};
 pub(crate) use remove::{ContainerUse, RemoveError, Removed};
 pub(crate) use settings::{ParseAuthError, RegistryAuth, RegistrySettings};
 
@@ -41,7 +41,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::Utc;
 use holm_api::{Digest, Reference};
@@ -49,7 +49,9 @@ use holm_api::{Digest, Reference};
 use blobs::Blobs;
 use config::LONGEST_CONFIG;
 use names::Names;
+use pull::Jobs;
 use record::{Entry, Record};
+use registry::Connection;
 
 const RECORDS: &str = "records";
 const NAMES: &str = "names.json";
@@ -65,6 +67,8 @@ struct Shared {
     blobs: Blobs,
     layers: Arc<dyn LayerSink>,
     settings: RegistrySettings,
+    connection: OnceLock<Arc<Connection>>,
+    jobs: Jobs,
     /// Held by whoever changes files, so that memory and disk change in the same order.
     changing: Mutex<()>,
     table: Mutex<Table>,
@@ -77,6 +81,9 @@ struct Table {
     names: Names,
     /// Blobs and layers that a pull in progress or a container in the making needs, and how many of them.
     pins: HashMap<Digest, usize>,
+    /// Bytes of the files of layers that were unpacked since the store was opened: a pull that is repeated
+    /// finds them before any record names them.
+    sizes: HashMap<Digest, u64>,
 }
 
 /// Proof that its owner alone changes files.
@@ -119,8 +126,17 @@ impl Images {
         let mut names = read_names(&root)?;
         // A crash between the two files can leave a name without its image.
         names.retain(|id| entries.contains_key(id));
-        let table = Mutex::new(Table { entries, names, pins: HashMap::new() });
-        let shared = Arc::new(Shared { root, blobs, layers, settings, changing: Mutex::new(()), table });
+        let table = Mutex::new(Table { entries, names, ..Table::default() });
+        let shared = Arc::new(Shared {
+            root,
+            blobs,
+            layers,
+            settings,
+            connection: OnceLock::new(),
+            jobs: Jobs::default(),
+            changing: Mutex::new(()),
+            table,
+        });
         shared.sweep(&shared.change(), held)?;
         Ok(Self { shared })
     }
@@ -161,9 +177,12 @@ impl Images {
         .await
     }
 
-    /// Keeps an image's layers from being swept while a container is made of it.
-    pub(crate) fn hold(&self, image: &Image) -> Hold {
-        self.shared.hold(image.diff_ids())
+    /// Keeps an image's layers from being swept while a container is made of it. `None` where the image was
+    /// removed since it was looked up.
+    pub(crate) fn hold(&self, image: &Image) -> Option<Hold> {
+        // In this order: a removal first forgets the image and then asks what is held.
+        let hold = self.shared.hold(image.diff_ids());
+        self.get(&image.id()).map(|_| hold)
     }
 }
 
@@ -194,6 +213,22 @@ impl Shared {
             *table.pins.entry(*digest).or_default() += 1;
         }
         Hold { shared: self.clone(), digests }
+    }
+
+    /// Makes all blobs durable.
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(fs::File::open(&self.root)?)?)
+    }
+
+    fn note_size(&self, diff_id: Digest, size: u64) {
+        self.table().sizes.insert(diff_id, size);
+    }
+
+    fn known_size(&self, diff_id: &Digest) -> Option<u64> {
+        let table = self.table();
+        let mut layers = table.entries.values().flat_map(|entry| &entry.record.layers);
+        let recorded = layers.find(|layer| layer.diff_id == *diff_id).map(|layer| layer.size);
+        recorded.or_else(|| table.sizes.get(diff_id).copied())
     }
 
     /// Writes an image's record. Its blobs and layers are durable already.

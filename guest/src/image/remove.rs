@@ -188,6 +188,7 @@ impl Shared {
         for layer in self.layers.list()? {
             if !needed.contains(&layer) {
                 self.layers.remove(&layer)?;
+                self.table().sizes.remove(&layer);
                 gone.push(layer);
             }
         }

@@ -8,6 +8,8 @@ use holm_api::link::{Configure, Proxy, Registries};
 use holm_api::network::HOST_V4;
 use serde::Deserialize;
 
+use super::registry::Patience;
+
 /// What is the same for all pulls.
 #[derive(Clone, Debug)]
 pub(crate) struct RegistrySettings {
@@ -20,6 +22,8 @@ pub(crate) struct RegistrySettings {
     /// What is dialled where a name means loopback: whoever types `localhost` means their computer, not the
     /// machine that Holm runs in it.
     pub(crate) loopback: IpAddr,
+    /// How long registries may take.
+    pub(crate) patience: Patience,
 }
 
 impl RegistrySettings {
@@ -30,6 +34,7 @@ impl RegistrySettings {
             registries: configure.registries.clone(),
             proxy: configure.proxy.clone(),
             loopback: IpAddr::V4(HOST_V4),
+            patience: Patience::default(),
         }
     }
 }

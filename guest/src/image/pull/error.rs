@@ -65,6 +65,14 @@ pub(crate) enum PullError {
     /// Indexes within indexes, without end.
     #[error("the manifest list holds lists more than {0} deep")]
     NestedTooDeep(usize),
+    /// More layers than the kernel stacks.
+    #[error("the image has {got} layers; at most {limit} are taken")]
+    TooManyLayers {
+        /// As the manifest says.
+        got: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The configuration is none.
     #[error("invalid rootfs in image configuration")]
     InvalidConfig(#[source] Option<Arc<serde_json::Error>>),

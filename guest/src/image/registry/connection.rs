@@ -1,0 +1,221 @@
+//! Requests, and what becomes of them: dialling, redirects, deadlines, and errors in words.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use holm_api::link::Proxy;
+use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, LOCATION};
+use reqwest::{Client, Method, NoProxy, Response, Url};
+
+use super::dial::{LookupError, Resolver};
+use super::{Patience, RegistryError, TransportFault, tls};
+use crate::image::settings::RegistrySettings;
+
+const MOST_REDIRECTS: usize = 10;
+
+/// Speaks HTTP to registries. Keeps connections for the next request.
+pub(crate) struct Connection {
+    verifying: Client,
+    lenient: Client,
+    resolver: Resolver,
+    pub(super) patience: Patience,
+}
+
+/// What to ask. A body is a form.
+pub(super) struct Ask<'a> {
+    pub(super) url: &'a Url,
+    pub(super) headers: HeaderMap,
+    pub(super) form: Option<String>,
+    pub(super) lenient: bool,
+}
+
+impl Connection {
+    /// By these settings.
+    pub(crate) fn new(settings: &RegistrySettings) -> Result<Self, RegistryError> {
+        let resolver = Resolver::new(settings.loopback);
+        let client = |tls| {
+            let mut builder = Client::builder()
+                .tls_backend_preconfigured(tls)
+                .dns_resolver(resolver.clone())
+                .connect_timeout(settings.patience.connect)
+                // Redirects may name loopback too, so each is followed by hand.
+                .redirect(reqwest::redirect::Policy::none())
+                // A second connection is cheaper than finding out that an idle one is dead.
+                .pool_idle_timeout(Duration::from_secs(20))
+                .user_agent(concat!("holm/", env!("CARGO_PKG_VERSION")))
+                .no_proxy();
+            if let Some(proxy) = &settings.proxy {
+                builder = with_proxies(builder, proxy, &resolver)?;
+            }
+            builder.build().map_err(|error| RegistryError::Settings(words(&error)))
+        };
+        Ok(Self {
+            verifying: client(tls::verifying(&settings.root_certificates)?)?,
+            lenient: client(tls::lenient()?)?,
+            resolver: resolver.clone(),
+            patience: settings.patience,
+        })
+    }
+
+    /// The answer to one request, after all redirects, whatever its status.
+    pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Response, RegistryError> {
+        let client = if ask.lenient { &self.lenient } else { &self.verifying };
+        let mut url = ask.url.clone();
+        let mut headers = ask.headers;
+        for _ in 0..MOST_REDIRECTS {
+            let (dialled, host) = self.resolver.dialled(&url);
+            let method = if ask.form.is_some() { Method::POST } else { Method::GET };
+            let mut request = client.request(method, dialled).headers(headers.clone());
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            if let Some(form) = &ask.form {
+                request = request
+                    .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(form.clone());
+            }
+            let transport = |fault| RegistryError::Transport { url: url.to_string(), fault };
+            let response = tokio::time::timeout(self.patience.silence, request.send())
+                .await
+                .map_err(|_| transport(TransportFault::AnswerTimeout))?
+                .map_err(|error| transport(fault(&error, &url)))?;
+            if !response.status().is_redirection() || ask.form.is_some() {
+                return Ok(response);
+            }
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let next = location.and_then(|location| url.join(location).ok());
+            let Some(next) = next.filter(|next| matches!(next.scheme(), "http" | "https")) else {
+                return Err(protocol(&url, "a redirect that leads nowhere"));
+            };
+            if next.origin() != url.origin() {
+                // Storage behind a registry has its own signature in the URL, and no business with our token.
+                headers.remove(AUTHORIZATION);
+            }
+            url = next;
+        }
+        Err(protocol(&url, "redirects without end"))
+    }
+}
+
+/// `host:port` of a URL, the port only where it is not the scheme's own.
+pub(super) fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+pub(super) fn protocol(url: &Url, what: &str) -> RegistryError {
+    RegistryError::Protocol { registry: host_and_port(url), what: what.to_owned() }
+}
+
+fn with_proxies(
+    mut builder: reqwest::ClientBuilder,
+    proxy: &Proxy,
+    resolver: &Resolver,
+) -> Result<reqwest::ClientBuilder, RegistryError> {
+    // Loopback is the computer itself, which no proxy of a network can reach.
+    let around = format!(
+        "localhost,127.0.0.0/8,::1,{},{}",
+        resolver.loopback(),
+        proxy.no_proxy.as_deref().unwrap_or_default()
+    );
+    let wrong = |text: &str| RegistryError::Settings(format!("{text:?} is no address of a proxy"));
+    for (text, make) in [
+        (&proxy.http, reqwest::Proxy::http::<Url> as fn(Url) -> reqwest::Result<reqwest::Proxy>),
+        (&proxy.https, reqwest::Proxy::https::<Url>),
+    ] {
+        let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else { continue };
+        // As people write it: with or without a scheme.
+        let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let (dialled, _) = resolver.dialled(&Url::parse(&text).map_err(|_| wrong(&text))?);
+        let proxy = make(dialled).map_err(|_| wrong(&text))?;
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&around)));
+    }
+    Ok(builder)
+}
+
+/// What a failed request failed of, in words that people know.
+fn fault(error: &reqwest::Error, url: &Url) -> TransportFault {
+    let address =
+        format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+    if error.is_timeout() && error.is_connect() {
+        return TransportFault::ConnectTimeout(address);
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(lookup) = current.downcast_ref::<LookupError>() {
+            let host = lookup.host.clone();
+            return if lookup.no_such_host {
+                TransportFault::NoSuchHost(host)
+            } else {
+                TransportFault::Lookup { host, reason: lookup.reason.clone() }
+            };
+        }
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return tls_fault(tls, url);
+        }
+        if let Some(system) = current.downcast_ref::<io::Error>() {
+            // An error of another kind may travel inside of one of the system's.
+            if let Some(inner) = system.get_ref() {
+                if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+                    return tls_fault(tls, url);
+                }
+            } else if error.is_connect() {
+                return match system.kind() {
+                    io::ErrorKind::ConnectionRefused => TransportFault::ConnectionRefused(address),
+                    io::ErrorKind::TimedOut => TransportFault::ConnectTimeout(address),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => TransportFault::Closed,
+                    _ => TransportFault::Unreachable { address, reason: lower(&system.to_string()) },
+                };
+            }
+            if matches!(system.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
+                return TransportFault::Closed;
+            }
+        }
+        if current.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return TransportFault::Closed;
+        }
+        cause = current.source();
+    }
+    let text = words(error);
+    if text.contains("proxy") || text.contains("tunnel") {
+        return TransportFault::Proxy(text);
+    }
+    TransportFault::Other(text)
+}
+
+fn tls_fault(error: &rustls::Error, url: &Url) -> TransportFault {
+    use rustls::CertificateError as Certificate;
+    match error {
+        rustls::Error::InvalidCertificate(wrong) => match wrong {
+            Certificate::UnknownIssuer => TransportFault::UnknownAuthority,
+            Certificate::Expired
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYet
+            | Certificate::NotValidYetContext { .. } => TransportFault::CertificateExpired,
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                TransportFault::CertificateName(url.host_str().unwrap_or_default().to_owned())
+            }
+            other => TransportFault::Tls(format!("failed to verify certificate: {other}")),
+        },
+        // `HTTP/1.1 400` where a TLS record should be.
+        rustls::Error::InvalidMessage(_) => TransportFault::PlainHttp(host_and_port(url)),
+        other => TransportFault::Tls(other.to_string()),
+    }
+}
+
+/// The innermost error says most; the client's own layers only repeat that a request failed.
+fn words(error: &dyn Error) -> String {
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    lower(&innermost.to_string())
+}
+
+/// As Go writes the system's errors.
+fn lower(text: &str) -> String {
+    let text = text.split(" (os error").next().unwrap_or(text);
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
