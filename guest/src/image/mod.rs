@@ -17,6 +17,8 @@
 mod blobs;
 mod config;
 mod durable;
+#[cfg(test)]
+mod fake;
 mod find;
 mod layers;
 mod names;
@@ -87,7 +89,9 @@ struct Table {
 }
 
 /// Proof that its owner alone changes files.
-struct Changing<'a>(#[expect(dead_code, reason = "held, never read")] MutexGuard<'a, ()>);
+struct Changing<'a> {
+    _guard: MutexGuard<'a, ()>,
+}
 
 /// Keeps blobs and layers from being swept, until it is dropped.
 pub(crate) struct Hold {
@@ -204,7 +208,7 @@ impl Shared {
     }
 
     fn change(&self) -> Changing<'_> {
-        Changing(self.changing.lock().unwrap_or_else(PoisonError::into_inner))
+        Changing { _guard: self.changing.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     fn hold(self: &Arc<Self>, digests: Vec<Digest>) -> Hold {

@@ -26,9 +26,12 @@ impl Names {
         self.0.remove(&key(reference));
     }
 
-    /// All names of an image, sorted.
+    /// All names of an image, in the order of their text: tags before digests.
     pub(super) fn of(&self, id: &Digest) -> Vec<Reference> {
-        self.0.iter().filter(|(_, named)| *named == id).map(|(reference, _)| reference.clone()).collect()
+        let named = self.0.iter().filter(|(_, named)| *named == id);
+        let mut names: Vec<Reference> = named.map(|(reference, _)| reference.clone()).collect();
+        names.sort_by_cached_key(Reference::familiar);
+        names
     }
 
     /// Drops names of images that are not there.

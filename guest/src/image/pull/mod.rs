@@ -55,15 +55,15 @@ impl Images {
         let reference = request.reference.clone().or_latest();
         let registry = reference.registry();
         let connection = self.shared.connection()?;
-        let mut last = None;
+        let mut last: Option<(String, PullError)> = None;
         let mut speaks_tls = Vec::new();
         for endpoint in endpoints(registry, &self.shared.settings.registries)? {
-            let host = endpoint.base.host_str().map(str::to_owned);
+            let (host, mirror) = (endpoint.name(), endpoint.mirror);
+            let with_tls = endpoint.base.scheme() == "https";
             // Never plain HTTP to who has shown to speak TLS: somebody in between may want just that.
-            if endpoint.base.scheme() == "http" && speaks_tls.contains(&host) {
+            if !with_tls && speaks_tls.contains(&host) {
                 continue;
             }
-            let mirror = endpoint.mirror;
             let session =
                 Session::new(connection.clone(), endpoint, reference.repository(), request.auth.clone());
             let pull = Pull {
@@ -73,24 +73,26 @@ impl Images {
                 platform: request.platform.clone().unwrap_or_else(Platform::host),
                 progress: &progress,
             };
-            match pull.run().await {
+            let error = match pull.run().await {
                 Ok(id) => return Ok(id),
-                Err(error) if mirror || is_about_transport(&error) => {
-                    tracing::info!(%error, endpoint = pull.session.name(), "asking the next endpoint");
-                    if !matches!(error, PullError::Registry(RegistryError::Transport { .. })) {
-                        speaks_tls.push(host);
-                    }
-                    // Of TLS and plain HTTP to the same host, the first that got anywhere says more.
-                    last = Some(match last {
-                        Some(first) if is_refused(&error) => first,
-                        _ => error,
-                    });
-                }
-                Err(error) => return Err(in_dockers_words(error, &reference)),
+                Err(error) => error,
+            };
+            let about_transport = is_about_transport(&error);
+            if !mirror && !about_transport {
+                return Err(in_dockers_words(error, &reference));
             }
+            tracing::info!(%error, endpoint = host, "asking the next endpoint");
+            if with_tls && !about_transport {
+                speaks_tls.push(host.clone());
+            }
+            last = Some(match last {
+                // Of TLS and plain HTTP to one address where nobody listens, one is enough.
+                Some((before, first)) if before == host && is_refused(&error) => (before, first),
+                _ => (host, error),
+            });
         }
         let none = || RegistryError::Settings(format!("no endpoints found for {}", reference.familiar()));
-        Err(in_dockers_words(last.unwrap_or_else(|| none().into()), &reference))
+        Err(in_dockers_words(last.map_or_else(|| none().into(), |(_, error)| error), &reference))
     }
 }
 

@@ -1,9 +1,8 @@
 //! Tells a job's progress in the order and with the words of Docker, not more often than a terminal is drawn.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::error::PullError;
 use super::job::{Progress, Stage};
@@ -22,7 +21,7 @@ pub(super) async fn follow(
     let mut teller = Teller { last: None, counted: None, blob };
     loop {
         let now = job.borrow_and_update().clone();
-        for status in teller.news(&now) {
+        for status in teller.news(&now, Instant::now()) {
             // Nobody to tell is no error, see `Images::pull`.
             let _ = events.send(PullProgress::Layer { id: blob.digest.short(), status }).await;
         }
@@ -44,7 +43,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     /// What there is to tell. Every milestone comes once and in order, also where a fast job passed several at a
     /// time; counts of bytes come when there is time for them.
-    fn news(&mut self, now: &Progress) -> Vec<LayerStatus> {
+    fn news(&mut self, now: &Progress, time: Instant) -> Vec<LayerStatus> {
         let mut news = Vec::new();
         let failed = matches!(now.outcome, Some(Err(_)));
         let milestones = [Stage::Waiting, Stage::Downloading, Stage::Downloaded, Stage::Unpacked];
@@ -70,9 +69,9 @@ impl Teller<'_> {
             Stage::Waiting | Stage::Unpacked => None,
         };
         if let Some(count) = count
-            && self.counted.is_none_or(|then| then.elapsed() >= PAUSE)
+            && self.counted.is_none_or(|then| time.duration_since(then) >= PAUSE)
         {
-            self.counted = Some(Instant::now());
+            self.counted = Some(time);
             news.push(count);
         }
         news
@@ -89,34 +88,35 @@ mod tests {
         serde_json::from_str(&format!(r#"{{"digest":"{digest}","size":10}}"#)).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_job_that_is_done_before_anybody_looks_is_told_from_its_milestones() {
+    #[test]
+    fn a_job_that_is_done_before_anybody_looks_is_told_from_its_milestones() {
         let blob = blob();
         let mut teller = Teller { last: None, counted: None, blob: &blob };
         let done = Progress { stage: Stage::Unpacked, outcome: Some(Ok(1)), ..Progress::default() };
         assert_eq!(
-            teller.news(&done),
+            teller.news(&done, Instant::now()),
             [LayerStatus::VerifyingChecksum, LayerStatus::DownloadComplete, LayerStatus::PullComplete]
         );
-        assert_eq!(teller.news(&done), []);
+        assert_eq!(teller.news(&done, Instant::now()), []);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn bytes_are_counted_no_more_often_than_they_can_be_read() {
+    #[test]
+    fn bytes_are_counted_no_more_often_than_they_can_be_read() {
         let blob = blob();
         let mut teller = Teller { last: None, counted: None, blob: &blob };
         let at = |downloaded| Progress { stage: Stage::Downloading, downloaded, ..Progress::default() };
-        assert_eq!(teller.news(&at(1)), [LayerStatus::Downloading { current: 1, total: 10 }]);
-        assert_eq!(teller.news(&at(2)), []);
-        tokio::time::advance(PAUSE).await;
-        assert_eq!(teller.news(&at(3)), [LayerStatus::Downloading { current: 3, total: 10 }]);
+        let start = Instant::now();
+        assert_eq!(teller.news(&at(1), start), [LayerStatus::Downloading { current: 1, total: 10 }]);
+        assert_eq!(teller.news(&at(2), start), []);
+        assert_eq!(teller.news(&at(3), start + PAUSE), [LayerStatus::Downloading { current: 3, total: 10 }]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_failed_layer_is_not_called_complete() {
+    #[test]
+    fn a_failed_layer_is_not_called_complete() {
         let blob = blob();
         let mut teller = Teller { last: None, counted: None, blob: &blob };
         let outcome = Some(Err(PullError::NoSpace));
-        assert_eq!(teller.news(&Progress { stage: Stage::Unpacked, outcome, ..Progress::default() }), []);
+        let failed = Progress { stage: Stage::Unpacked, outcome, ..Progress::default() };
+        assert_eq!(teller.news(&failed, Instant::now()), []);
     }
 }
