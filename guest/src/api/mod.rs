@@ -7,7 +7,15 @@
 //! ```
 
 mod absent;
+mod body;
+mod containers;
 mod error;
+mod events;
+mod filters;
+mod human;
+mod images;
+mod info;
+mod networks;
 mod query;
 mod reply;
 mod server;
@@ -29,6 +37,12 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
     Router::new()
         .route("/_ping", get(system::ping))
         .route("/version", get(system::version))
+        .route("/info", get(info::info))
+        .route("/events", get(events::events))
+        .route("/system/df", get(info::disk_usage))
+        .merge(containers::router())
+        .merge(images::router())
+        .merge(networks::router())
         .merge(absent::router())
         .fallback(async || ApiError::page_not_found())
         // moby does not tell a wrong method from a wrong path.

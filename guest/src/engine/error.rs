@@ -3,6 +3,9 @@
 
 use std::io;
 
+use crate::container::SpecError;
+use crate::network::NetworkError;
+use crate::shim::client::ShimError;
 use crate::shim::protocol::{Failure, FailureKind};
 
 /// Decides the HTTP status.
@@ -60,8 +63,8 @@ pub(crate) enum EngineError {
     /// A field, a filter or a parameter with a value that cannot be.
     #[error("{0}")]
     Invalid(String),
-    /// The runtime could not start the container's program.
-    #[error("failed to create task for container: failed to create shim task: OCI runtime create failed: {}", .0.message)]
+    /// The runtime could not start the container's program. The words are its own, and Docker's.
+    #[error("{}", .0.message)]
     Start(Failure),
     /// What issues of later versions bring.
     #[error("{0}")]
@@ -112,5 +115,32 @@ impl EngineError {
     pub(crate) fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |cause| Self::System { doing: format!("cannot {doing}"), cause }
+    }
+}
+
+impl From<ShimError> for EngineError {
+    fn from(error: ShimError) -> Self {
+        match error {
+            ShimError::Container(failure) => Self::Start(failure),
+            ShimError::Io(cause) => {
+                Self::System { doing: "cannot reach the container's shim".to_owned(), cause }
+            }
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<SpecError> for EngineError {
+    fn from(error: SpecError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<NetworkError> for EngineError {
+    fn from(error: NetworkError) -> Self {
+        match error {
+            NetworkError::Kernel { step, cause } => Self::System { doing: format!("cannot {step}"), cause },
+            other => Self::Internal(format!("failed to set up container networking: {other}")),
+        }
     }
 }

@@ -1,41 +1,171 @@
 //! What the daemon knows and decides: containers, their states, events. Introduces the parts to each other.
+//!
+//! ```text
+//!   Engine ── table ──► Container (a handle) ── requests ──► keeper (a task a container)
+//!     │                      ▲ status (watched)                 │ state.rs: the rules
+//!     │                      └──────────────────────────────────┤ launch.rs: shim, network, streams
+//!     └─ images, layers, bridge, events                         └ records.rs: its folder
+//! ```
 
+mod attach;
+mod container;
+mod create;
 mod error;
 mod events;
+mod images;
+mod keeper;
+mod launch;
+mod logging;
+mod logs;
 mod machine;
 mod names;
 mod networks;
+
 mod records;
+mod recover;
 mod run;
 mod state;
+mod stop;
+mod table;
+mod validate;
+mod wait;
 
+pub(crate) use attach::{DetachKeys, Ended, Form, pump};
+pub(crate) use container::{Attached, Container, Start};
+pub(crate) use create::CreateRequest;
 pub(crate) use error::{EngineError, ErrorKind};
+pub(crate) use events::{Event, Subject};
+pub(crate) use logging::{driver as log_driver, is_kept as log_is_kept, path as log_path};
+pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
+pub(crate) use networks::{NetworkMode, Networks, PREDEFINED};
+pub(crate) use records::{Definition, Status};
 pub(crate) use run::{EngineArgs, run};
+pub(crate) use state::{Life, State};
+pub(crate) use stop::{Stop, StopWish, parse_signal};
+pub(crate) use wait::{WaitFor, Waited};
 
-use holm_api::link::Configure;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use holm_api::ContainerId;
+
+use crate::container::abilities::HostAbilities;
+use crate::image::Images;
 use crate::layout::Layout;
+use crate::network::{Bridge, Endpoint};
+use crate::snapshot::Layers;
+use events::{Actor, Events};
 use machine::MachineFacts;
+use table::Table;
 
 /// The whole of it.
-#[derive(Debug)]
 pub(crate) struct Engine {
     layout: Layout,
     machine: MachineFacts,
+    /// `holmd` itself, started again as a shim.
+    program: PathBuf,
+    abilities: HostAbilities,
+    layers: Arc<Layers>,
+    images: Images,
+    bridge: Bridge,
+    networks: Networks,
+    events: Events,
+    table: Mutex<Table>,
+    stopping: AtomicBool,
 }
 
 impl Engine {
-    /// Opens what is on the data disk.
-    pub(crate) async fn open(layout: Layout, configure: &Option<Configure>) -> Result<Self, EngineError> {
-        let hypervisor = configure.as_ref().map_or_else(|| "none".to_owned(), |c| c.hypervisor.clone());
-        Ok(Self { layout, machine: MachineFacts::read(hypervisor) })
-    }
-
     /// The machine it runs in.
     pub(crate) fn machine(&self) -> &MachineFacts {
         &self.machine
     }
 
-    /// Stops all containers.
-    pub(crate) async fn shut_down(&self) {}
+    /// What the machine lets containers have.
+    pub(crate) fn abilities(&self) -> &HostAbilities {
+        &self.abilities
+    }
+
+    /// Where things are kept.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// All images.
+    pub(crate) fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// The networks that every daemon has.
+    pub(crate) fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// What happened, and happens.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Bytes that a container has written over its image's files.
+    pub(crate) async fn written(&self, id: &ContainerId) -> Result<u64, EngineError> {
+        let upper = self.layout.container(id).join("upper");
+        let counted = tokio::task::spawn_blocking(move || match upper.exists() {
+            true => crate::snapshot::usage(&upper),
+            false => Ok(0),
+        });
+        let counted = counted.await.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
+        counted.map_err(EngineError::system("count the bytes of a container"))
+    }
+
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    fn bridge(&self) -> &Bridge {
+        &self.bridge
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Gives an address back. That it fails is our trouble, not that of whoever stops a container.
+    async fn release(&self, endpoint: &Endpoint) {
+        if let Err(error) = self.bridge.release(endpoint).await {
+            tracing::warn!("the interface of {} stays: {error}", endpoint.address);
+        }
+    }
+
+    /// Tells an event of a container, with its labels, as moby does.
+    pub(crate) fn tell_container<const N: usize>(
+        &self,
+        definition: &Definition,
+        action: &str,
+        more: [(&str, String); N],
+    ) {
+        let labels = definition.config.labels.iter().flatten();
+        let mut attributes: std::collections::BTreeMap<_, _> =
+            labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+        attributes.insert("image".to_owned(), definition.image.reference.clone());
+        attributes.insert("name".to_owned(), definition.name.clone());
+        attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
+        let actor = Actor { id: definition.id.to_string(), attributes };
+        self.events.tell(Subject::Container, action, actor);
+    }
+
+    /// Stops all containers, each with its own signal and patience. Those whose policy asks for it run again
+    /// when the machine is back.
+    pub(crate) async fn shut_down(self: &Arc<Self>) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let mut stops = tokio::task::JoinSet::new();
+        for container in self.containers() {
+            let engine = self.clone();
+            stops.spawn(async move { engine.stop_for_good(&container).await });
+        }
+        while stops.join_next().await.is_some() {}
+    }
 }

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use holm_api::link::Configure;
 use tokio::net::UnixListener;
@@ -65,7 +64,7 @@ async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError>
     let configure = read_configure(&layout).map_err(EngineError::system("read what init left"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(EngineError::system("wait for a signal"))?;
 
-    let engine = Arc::new(Engine::open(layout.clone(), &configure).await?);
+    let engine = Engine::open(layout.clone(), &configure).await?;
     let host = Transport::new(args.sockets)
         .listen(holm_api::port::ENGINE)
         .map_err(EngineError::system("listen to the host"))?;
@@ -77,6 +76,7 @@ async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError>
         ready.write_all(READY).map_err(EngineError::system("tell init that the engine is ready"))?;
     }
 
+    engine.resume().await;
     terminate.recv().await;
     // Clients are served while containers stop: they wait for just that.
     engine.shut_down().await;
@@ -89,13 +89,8 @@ fn ready_pipe() -> Option<File> {
     pipe.metadata().ok()?.file_type().is_fifo().then_some(pipe)
 }
 
-/// Without init there is none, and everything is as it would be by default.
-fn read_configure(layout: &Layout) -> io::Result<Option<Configure>> {
-    match std::fs::read(layout.configure()) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+fn read_configure(layout: &Layout) -> io::Result<Configure> {
+    Ok(serde_json::from_slice(&std::fs::read(layout.configure())?)?)
 }
 
 fn listen_inside(layout: &Layout) -> io::Result<UnixListener> {

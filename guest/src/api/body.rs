@@ -1,0 +1,85 @@
+//! Bodies of requests: bounded, JSON, and as lenient as Go's decoder where clients count on it.
+
+use axum::body::Body;
+use axum::extract::Request;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+
+use crate::api::error::ApiError;
+
+/// Bytes of the largest JSON body; the largest real ones have some dozens of KiB.
+const LONGEST: usize = 4 << 20;
+
+/// Reads a body that has to be JSON.
+pub(crate) async fn read_json(request: Request) -> Result<Value, ApiError> {
+    let (parts, body) = request.into_parts();
+    check_content_type(&parts.headers)?;
+    parse(&read(body).await?)
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
+    match Limited::new(body, LONGEST).collect().await {
+        Ok(body) => Ok(body.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("request body is larger than {LONGEST} bytes"),
+        )),
+        Err(error) => Err(ApiError::invalid(format!("cannot read the request body: {error}"))),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(ApiError::invalid("invalid JSON: got EOF while reading request body"));
+    }
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+    match (values.next(), values.next()) {
+        (Some(Ok(value)), None) => Ok(value),
+        (Some(Ok(_)), Some(_)) => Err(ApiError::invalid("unexpected content after JSON")),
+        (Some(Err(error)), _) => Err(ApiError::invalid(format!("invalid JSON: {error}"))),
+        (None, _) => Err(ApiError::invalid("invalid JSON: got EOF while reading request body")),
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    if kind.is_empty() {
+        return Err(ApiError::invalid("malformed Content-Type header (): mime: no media type"));
+    }
+    Err(ApiError::invalid(format!("unsupported Content-Type header ({given}): must be 'application/json'")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> String {
+        parse(bytes).unwrap_err().into_parts().1
+    }
+
+    #[test]
+    fn a_body_is_one_json_value() {
+        assert_eq!(parse(b" {\"a\": 1}\n").unwrap()["a"], 1);
+        assert_eq!(refused(b""), "invalid JSON: got EOF while reading request body");
+        assert_eq!(refused(b"{} {}"), "unexpected content after JSON");
+        assert!(refused(b"{").starts_with("invalid JSON: "));
+    }
+
+    #[test]
+    fn another_content_type_is_refused_in_mobys_words() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
+        check_content_type(&headers).unwrap();
+        headers.insert(CONTENT_TYPE, "text/plain".parse().unwrap());
+        assert_eq!(
+            check_content_type(&headers).unwrap_err().into_parts().1,
+            "unsupported Content-Type header (text/plain): must be 'application/json'"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! `POST /containers/{name}/attach`: a client's terminal or pipes, joined to a container's.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio_util::io::StreamReader;
+
+use super::logs::{MULTIPLEXED, RAW};
+use super::{find, hijack};
+use crate::api::error::ApiError;
+use crate::api::query::Query;
+use crate::api::reply;
+use crate::api::version::ApiVersion;
+use crate::engine::{
+    Attached, Container, DetachKeys, Ended, Engine, EngineError, Form, LogSink, LogWish, State as Life,
+    log_is_kept, log_path, pump, read_log,
+};
+use crate::shim::client::Streams;
+
+/// A client that is to be attached.
+struct Wish {
+    engine: Arc<Engine>,
+    container: Container,
+    streams: Streams,
+    /// What was written so far comes first.
+    logs: bool,
+    form: Form,
+    keys: Option<DetachKeys>,
+    /// `None`: the client wants the logs and nothing that follows.
+    attached: Option<oneshot::Receiver<Result<Attached, EngineError>>>,
+}
+
+/// `POST /containers/{name}/attach`
+pub(super) async fn attach(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    Path(name): Path<String>,
+    query: Query,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let keys = query.text("detachKeys").map(DetachKeys::parse).transpose()?;
+    let container = find(&engine, &name)?;
+    if container.status().life.state == Life::Restarting {
+        return Err(ApiError::new(
+            http::StatusCode::CONFLICT,
+            format!("container {name} is restarting, wait until the container is running"),
+        ));
+    }
+    let definition = container.definition();
+    let terminal = definition.has_terminal();
+    let streams = Streams {
+        stdin: query.flag("stdin") && definition.config.open_stdin == Some(true),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+    };
+    // Joined before the answer, so that a start that the client sends after it finds us waiting.
+    let attached = match query.flag("stream") {
+        true => Some(container.attach(streams).await?),
+        false => None,
+    };
+    let wish = Wish {
+        engine,
+        streams,
+        logs: query.flag("logs") && log_is_kept(definition),
+        form: if terminal { Form::Raw } else { Form::Multiplexed },
+        keys: terminal.then(|| keys.unwrap_or_default()),
+        attached,
+        container,
+    };
+    let content_type = match wish.form {
+        Form::Multiplexed if version >= ApiVersion::one(42) => MULTIPLEXED,
+        _ => RAW,
+    };
+    if hijack::is_wanted(&request) {
+        return Ok(hijack::switch(request, content_type, |connection| wish.serve(connection)));
+    }
+    Ok(without_upgrade(request, wish))
+}
+
+/// A client that stays with HTTP sends its input as the request's body and reads the response's.
+fn without_upgrade(request: Request, wish: Wish) -> Response {
+    let body = request.into_body().into_data_stream().map_err(std::io::Error::other);
+    let input = StreamReader::new(Box::pin(body));
+    reply::streaming(RAW, async move |pieces| {
+        let (ours, theirs) = tokio::io::duplex(16 * 1024);
+        let forward = async {
+            let mut output = tokio_util::io::ReaderStream::new(ours);
+            while let Some(Ok(piece)) = futures_util::StreamExt::next(&mut output).await {
+                if pieces.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Whichever ends first: a client that is gone lets its container be.
+        tokio::join!(wish.serve(tokio::io::join(input, theirs)), forward);
+        Ok(())
+    })
+}
+
+impl Wish {
+    async fn serve<C>(self, mut client: C)
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        if self.logs && self.replay(&mut client).await.is_err() {
+            return;
+        }
+        let Some(attached) = self.attached else {
+            let _ = client.shutdown().await;
+            return;
+        };
+        match attached.await {
+            Ok(Ok(attached)) => {
+                if pump(client, attached, self.form, self.keys).await == Ended::Detached {
+                    self.engine.tell_container(self.container.definition(), "detach", []);
+                }
+            }
+            // Its start failed, or it is gone: whoever started it is told why.
+            Ok(Err(_)) | Err(_) => {
+                let _ = client.shutdown().await;
+            }
+        }
+    }
+
+    async fn replay(&self, client: &mut (impl AsyncWrite + Unpin + Send)) -> std::io::Result<()> {
+        let wish = LogWish {
+            stdout: self.streams.stdout,
+            stderr: self.streams.stderr,
+            since: None,
+            until: None,
+            tail: None,
+            follow: false,
+            timestamps: false,
+            details: false,
+            form: self.form,
+        };
+        let folder = self.engine.layout().container(self.container.id());
+        let path = log_path(self.container.definition(), &folder);
+        read_log(self.container.clone(), path, wish, &mut Connection(client)).await
+    }
+}
+
+struct Connection<'a, C>(&'a mut C);
+
+impl<C: AsyncWrite + Unpin + Send> LogSink for Connection<'_, C> {
+    type Gone = std::io::Error;
+
+    async fn send(&mut self, piece: Bytes) -> std::io::Result<()> {
+        self.0.write_all(&piece).await
+    }
+}

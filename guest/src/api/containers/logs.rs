@@ -1,0 +1,81 @@
+//! `GET /containers/{name}/logs`
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+
+use super::find;
+use crate::api::error::ApiError;
+use crate::api::query::Query;
+use crate::api::reply::{self, Gone, Pieces};
+use crate::api::version::ApiVersion;
+use crate::engine::{
+    Engine, Form, LogSink, LogWish, State as Life, Timestamp, log_driver, log_is_kept, log_path, read_log,
+};
+
+/// Of a stream whose bytes are as the container wrote them.
+pub(super) const RAW: &str = "application/vnd.docker.raw-stream";
+/// Of a stream in frames.
+pub(super) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
+
+/// `GET /containers/{name}/logs`
+pub(super) async fn logs(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let (stdout, stderr) = (query.flag("stdout"), query.flag("stderr"));
+    if !stdout && !stderr {
+        return Err(ApiError::invalid("Bad parameters: you must choose at least one stream"));
+    }
+    let container = find(&engine, &name)?;
+    let definition = container.definition();
+    if matches!(container.status().life.state, Life::Removing | Life::Dead | Life::Removed) {
+        return Err(ApiError::new(
+            http::StatusCode::CONFLICT,
+            "can not get logs from container which is dead or marked for removal",
+        ));
+    }
+    if !log_is_kept(definition) {
+        return Err(ApiError::new(
+            http::StatusCode::NOT_IMPLEMENTED,
+            format!("configured logging driver does not support reading: {}", log_driver(definition)),
+        ));
+    }
+    let form = if definition.has_terminal() { Form::Raw } else { Form::Multiplexed };
+    let wish = LogWish {
+        stdout,
+        stderr,
+        since: time(&query, "since")?,
+        until: time(&query, "until")?.filter(|until| until.time().timestamp() != 0),
+        // `all`, and whatever else is no number, is all of it.
+        tail: query.text("tail").and_then(|text| text.parse().ok()),
+        follow: query.flag("follow"),
+        timestamps: query.flag("timestamps"),
+        details: query.flag("details"),
+        form,
+    };
+    let path = log_path(definition, &engine.layout().container(container.id()));
+    let content_type = match form {
+        Form::Multiplexed if version >= ApiVersion::one(42) => MULTIPLEXED,
+        _ => RAW,
+    };
+    Ok(reply::streaming(content_type, async move |mut pieces| {
+        read_log(container, path, wish, &mut pieces).await
+    }))
+}
+
+impl LogSink for Pieces {
+    type Gone = Gone;
+
+    async fn send(&mut self, piece: Bytes) -> Result<(), Gone> {
+        Pieces::send(self, piece).await
+    }
+}
+
+fn time(query: &Query, name: &str) -> Result<Option<Timestamp>, ApiError> {
+    Ok(query.text(name).map(Timestamp::parse).transpose()?)
+}

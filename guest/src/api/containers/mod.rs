@@ -1,0 +1,42 @@
+//! `/containers`: translated to the engine and back.
+
+mod attach;
+mod create;
+mod hijack;
+mod inspect;
+mod lifecycle;
+mod list;
+mod logs;
+mod shape;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{delete, get, post};
+use holm_api::ContainerRef;
+
+use crate::api::error::ApiError;
+use crate::engine::{Container, Engine};
+
+pub(crate) use list::summaries;
+
+/// All routes below `/containers`.
+pub(crate) fn router() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/containers/json", get(list::list))
+        .route("/containers/create", post(create::create))
+        .route("/containers/{name}", delete(lifecycle::remove))
+        .route("/containers/{name}/json", get(inspect::inspect))
+        .route("/containers/{name}/logs", get(logs::logs))
+        .route("/containers/{name}/start", post(lifecycle::start))
+        .route("/containers/{name}/stop", post(lifecycle::stop))
+        .route("/containers/{name}/restart", post(lifecycle::restart))
+        .route("/containers/{name}/kill", post(lifecycle::kill))
+        .route("/containers/{name}/wait", post(lifecycle::wait))
+        .route("/containers/{name}/resize", post(lifecycle::resize))
+        .route("/containers/{name}/attach", post(attach::attach))
+}
+
+fn find(engine: &Engine, name: &str) -> Result<Container, ApiError> {
+    Ok(engine.find(&ContainerRef(name.to_owned()))?)
+}

@@ -1,0 +1,174 @@
+//! The JSON of a container's parts with every field that Go writes, zero or not: clients in other languages
+//! index fields that Go's only probe.
+
+use holm_api::models;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::{Definition, Engine, NetworkMode, Status};
+use crate::network::Endpoint;
+
+/// `HostConfig` of a container for which nothing was asked. A text, because it is too long for `json!`.
+const HOST_CONFIG: &str = r#"{
+    "Binds": null, "ContainerIDFile": "", "LogConfig": { "Type": "json-file", "Config": {} },
+    "NetworkMode": "bridge", "PortBindings": {},
+    "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 }, "AutoRemove": false, "VolumeDriver": "",
+    "VolumesFrom": null, "ConsoleSize": [0, 0], "CapAdd": null, "CapDrop": null,
+    "CgroupnsMode": "private", "Dns": [], "DnsOptions": [], "DnsSearch": [], "ExtraHosts": null,
+    "GroupAdd": null, "IpcMode": "private", "Cgroup": "", "Links": null, "OomScoreAdj": 0, "PidMode": "",
+    "Privileged": false, "PublishAllPorts": false, "ReadonlyRootfs": false, "SecurityOpt": null,
+    "UTSMode": "", "UsernsMode": "", "ShmSize": 67108864, "Runtime": "runc", "Isolation": "",
+    "CpuShares": 0, "Memory": 0, "NanoCpus": 0, "CgroupParent": "", "BlkioWeight": 0,
+    "BlkioWeightDevice": [], "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [],
+    "BlkioDeviceReadIOps": [], "BlkioDeviceWriteIOps": [], "CpuPeriod": 0, "CpuQuota": 0,
+    "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "", "Devices": [],
+    "DeviceCgroupRules": null, "DeviceRequests": null, "MemoryReservation": 0, "MemorySwap": 0,
+    "MemorySwappiness": null, "OomKillDisable": null, "PidsLimit": null, "Ulimits": [], "CpuCount": 0,
+    "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0
+}"#;
+
+/// `Config`
+pub(super) fn config(definition: &Definition) -> Value {
+    let zero = json!({
+        "Hostname": "", "Domainname": "", "User": "", "AttachStdin": false, "AttachStdout": false,
+        "AttachStderr": false, "Tty": false, "OpenStdin": false, "StdinOnce": false, "Env": null,
+        "Cmd": null, "Image": "", "Volumes": null, "WorkingDir": "", "Entrypoint": null, "OnBuild": null,
+        "Labels": {},
+    });
+    let mut config = filled(zero, &definition.config);
+    // Sets that Go leaves out, or writes as null, when they are empty.
+    for set in ["ExposedPorts", "Volumes"] {
+        let empty = config.get(set).and_then(Value::as_object).is_some_and(Map::is_empty);
+        match set {
+            "Volumes" if empty => config[set] = Value::Null,
+            _ if empty => drop(config.as_object_mut().and_then(|fields| fields.shift_remove(set))),
+            _ => {}
+        }
+    }
+    config
+}
+
+/// `HostConfig`
+pub(super) fn host_config(definition: &Definition) -> Value {
+    let zero = serde_json::from_str(HOST_CONFIG).expect("our own text is JSON");
+    let mut host = definition.host.clone();
+    // Empty and zero mean the default, which is what is shown.
+    host.shm_size = host.shm_size.filter(|size| *size > 0);
+    host.ipc_mode = host.ipc_mode.filter(|mode| !mode.is_empty());
+    host.runtime = host.runtime.filter(|name| !name.is_empty());
+    host.cgroupns_mode = host.cgroupns_mode.filter(|mode| *mode != models::HostConfigCgroupnsModeEnum::EMPTY);
+    host.log_config = host.log_config.filter(|log| log.typ.as_deref().is_some_and(|name| !name.is_empty()));
+    let mut shown = filled(zero, &host);
+    if shown["RestartPolicy"]["Name"] == "" {
+        shown["RestartPolicy"]["Name"] = json!("no");
+    }
+    shown
+}
+
+/// `NetworkSettings` of an inspected container, with the fields that older clients read.
+pub(super) fn network_settings(engine: &Engine, definition: &Definition, status: &Status) -> Value {
+    let endpoint = status.endpoint.as_ref();
+    let running = status.life.pid();
+    let sandbox = running.map(|_| digest(&["sandbox", definition.id.as_str()])).unwrap_or_default();
+    let key = running.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
+    let networks = networks(engine, definition, status);
+    let mut settings = json!({
+        "Bridge": "", "SandboxID": sandbox, "SandboxKey": key, "Ports": ports(definition, status),
+        "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null, "SecondaryIPv6Addresses": null,
+    });
+    let bridge = networks.get("bridge").cloned().unwrap_or_else(|| endpoint_settings("", "", endpoint));
+    for field in [
+        "EndpointID",
+        "Gateway",
+        "GlobalIPv6Address",
+        "GlobalIPv6PrefixLen",
+        "IPAddress",
+        "IPPrefixLen",
+        "IPv6Gateway",
+        "MacAddress",
+    ] {
+        settings[field] = bridge[field].clone();
+    }
+    settings["Networks"] = networks;
+    settings
+}
+
+/// The container's place on its network.
+pub(super) fn networks(engine: &Engine, definition: &Definition, status: &Status) -> Value {
+    let mode = NetworkMode::of(&definition.host).unwrap_or(NetworkMode::None);
+    let running = status.life.pid().is_some();
+    let network = engine.networks().id(mode).as_str();
+    let endpoint_id = match running {
+        true => digest(&["endpoint", definition.id.as_str(), network]),
+        false => String::new(),
+    };
+    // Docker tells the network's id of a container that has once run.
+    let network = if status.life.started_at.is_some() { network } else { "" };
+    let mut settings = endpoint_settings(network, &endpoint_id, status.endpoint.as_ref());
+    if let Some(wish) = definition.endpoints.get(mode.name()) {
+        for (field, value) in [("DriverOpts", json!(wish.driver_opts)), ("Links", json!(wish.links))] {
+            settings[field] = value;
+        }
+    }
+    json!({ mode.name(): settings })
+}
+
+fn endpoint_settings(network: &str, id: &str, endpoint: Option<&Endpoint>) -> Value {
+    json!({
+        "IPAMConfig": null, "Links": null, "Aliases": null,
+        "MacAddress": endpoint.map(|e| e.mac.to_string()).unwrap_or_default(),
+        "DriverOpts": null, "GwPriority": 0, "NetworkID": network, "EndpointID": id,
+        "Gateway": endpoint.map(|e| e.gateway.to_string()).unwrap_or_default(),
+        "IPAddress": endpoint.map(|e| e.address.to_string()).unwrap_or_default(),
+        "IPPrefixLen": endpoint.map_or(0, |e| e.prefix),
+        "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
+    })
+}
+
+/// Exposed ports of a running container; none is published.
+fn ports(definition: &Definition, status: &Status) -> Value {
+    let exposed = definition.config.exposed_ports.iter().flatten();
+    let open = exposed.filter(|_| status.endpoint.is_some()).map(|port| (port.clone(), Value::Null));
+    Value::Object(open.collect())
+}
+
+/// Likewise, as the list shows them.
+pub(super) fn port_list(definition: &Definition, status: &Status) -> Vec<Value> {
+    let exposed = definition.config.exposed_ports.iter().flatten();
+    let mut open: Vec<(u16, String)> = exposed
+        .filter(|_| status.endpoint.is_some())
+        .filter_map(|port| {
+            let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+            Some((number.parse().ok()?, protocol.to_owned()))
+        })
+        .collect();
+    open.sort_unstable();
+    open.into_iter().map(|(port, kind)| json!({ "PrivatePort": port, "Type": kind })).collect()
+}
+
+/// An id for something that has none of its own: the same for as long as what it is made from.
+fn digest(parts: &[&str]) -> String {
+    hex::encode(Sha256::digest(parts.join("\0")))
+}
+
+/// `zero` with what is given over it. Fields that `zero` lacks come last.
+fn filled(mut zero: Value, given: &impl Serialize) -> Value {
+    if let (Value::Object(fields), Ok(Value::Object(given))) = (&mut zero, serde_json::to_value(given)) {
+        fields.extend(given);
+    }
+    zero
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_replaces_what_is_zero() {
+        let given = models::HostConfig { memory: Some(5), ..models::HostConfig::default() };
+        let shown = filled(json!({ "Memory": 0, "Privileged": false }), &given);
+        assert_eq!(shown, json!({ "Memory": 5, "Privileged": false }));
+    }
+}

@@ -1,0 +1,122 @@
+//! `/images`. Their names have slashes, so one route takes all that follows and the last part says what is
+//! wanted: `GET /images/team/app:1/json`.
+
+mod inspect;
+mod list;
+mod pattern;
+mod pull;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Extension, Path, Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use holm_api::{Digest, Reference};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::api::error::ApiError;
+use crate::api::query::Query;
+use crate::api::reply;
+use crate::api::version::ApiVersion;
+use crate::engine::Engine;
+use crate::image::Removed;
+
+pub(crate) use list::summaries;
+
+type Shared = State<Arc<Engine>>;
+
+/// All routes below `/images`.
+pub(crate) fn router() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/images/json", get(list::list))
+        .route("/images/create", post(pull::create))
+        .route("/images/{*rest}", get(get_image).post(post_image).delete(remove))
+}
+
+async fn get_image(
+    State(engine): Shared,
+    Extension(version): Extension<ApiVersion>,
+    Path(rest): Path<String>,
+) -> Result<Response, ApiError> {
+    match rest.rsplit_once('/') {
+        Some((name, "json")) => {
+            let image = engine.images().find(name).map_err(crate::engine::EngineError::from)?;
+            Ok(reply::json(StatusCode::OK, &inspect::body(&image, version)))
+        }
+        Some((name, "history")) => {
+            let image = engine.images().find(name).map_err(crate::engine::EngineError::from)?;
+            Ok(reply::json(StatusCode::OK, &inspect::history(&image)))
+        }
+        Some((_, "get")) => Err(ApiError::not_yet("save images")),
+        _ => Err(ApiError::page_not_found()),
+    }
+}
+
+async fn post_image(
+    State(engine): Shared,
+    Path(rest): Path<String>,
+    query: Query,
+    _request: Request,
+) -> Result<Response, ApiError> {
+    match rest.rsplit_once('/') {
+        Some((name, "tag")) => tag(&engine, name, &query).await,
+        Some((_, "push")) => Err(ApiError::not_yet("push images")),
+        _ => Err(ApiError::page_not_found()),
+    }
+}
+
+/// `POST /images/{name}/tag`
+async fn tag(engine: &Engine, name: &str, query: &Query) -> Result<Response, ApiError> {
+    let reference = tagged(query.text("repo").unwrap_or_default(), query.text("tag"))?;
+    let image = engine.images().find(name).map_err(crate::engine::EngineError::from)?;
+    let familiar = reference.familiar();
+    engine.images().tag(image.id(), reference).await.map_err(crate::engine::EngineError::from)?;
+    engine.tell_image("tag", &image.id().to_string(), &familiar);
+    Ok(reply::empty(StatusCode::CREATED))
+}
+
+/// `DELETE /images/{name}`
+async fn remove(State(engine): Shared, Path(name): Path<String>, query: Query) -> Result<Response, ApiError> {
+    if name.trim().is_empty() {
+        return Err(ApiError::invalid("image name cannot be blank"));
+    }
+    let removed = engine.remove_image(&name, query.flag("force")).await?;
+    let body: Vec<Value> = removed
+        .into_iter()
+        .map(|one| match one {
+            Removed::Untagged(reference) => json!({ "Untagged": reference.familiar() }),
+            Removed::Deleted(id) => json!({ "Deleted": id.to_string() }),
+        })
+        .collect();
+    Ok(reply::json(StatusCode::OK, &body))
+}
+
+/// A repository and a tag (or digest) that came apart. The tag that stands alone wins over one in the name.
+fn tagged(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
+    let wrong = |error: holm_api::ParseReferenceError| ApiError::invalid(error.to_string());
+    let reference: Reference = name.parse().map_err(wrong)?;
+    match tag {
+        None => Ok(reference.or_latest()),
+        Some(text) => match text.parse::<Digest>() {
+            Ok(digest) => Ok(reference.with_digest(digest)),
+            Err(_) => reference.with_tag(text).map_err(|_| ApiError::invalid("invalid tag format")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_that_stands_alone_wins() {
+        assert_eq!(tagged("alpine:1", Some("2")).unwrap().familiar(), "alpine:2");
+        assert_eq!(tagged("alpine", None).unwrap().familiar(), "alpine:latest");
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        assert_eq!(tagged("alpine", Some(&digest)).unwrap().familiar(), format!("alpine@{digest}"));
+        assert_eq!(tagged("alpine", Some("a b")).unwrap_err().into_parts().1, "invalid tag format");
+        assert_eq!(tagged("", None).unwrap_err().into_parts().1, "invalid reference format");
+    }
+}

@@ -1,0 +1,255 @@
+//! Bytes between an attached client and its container: input one way, output the other, until the container
+//! ends, the client goes, or types the keys that detach it.
+
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use holm_api::stream::{Channel, HEADER, header};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::EngineError;
+use super::container::Attached;
+
+/// Bytes of input read at once.
+const INPUT: usize = 16 * 1024;
+
+/// How output is written to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it is: a terminal's.
+    Raw,
+    /// In frames that tell standard output from standard error.
+    Multiplexed,
+}
+
+impl Form {
+    /// A piece of output in this form.
+    pub(crate) fn encode(self, channel: Channel, bytes: Bytes) -> Bytes {
+        match self {
+            Self::Raw => bytes,
+            Self::Multiplexed => {
+                let mut framed = BytesMut::with_capacity(HEADER + bytes.len());
+                // The kernel gives no more at once than fits.
+                framed.put_slice(&header(channel, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+                framed.put(bytes);
+                framed.freeze()
+            }
+        }
+    }
+}
+
+/// Why an attached client is no longer attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The container's output ended.
+    Output,
+    /// The client typed the keys for it.
+    Detached,
+    /// The client is gone.
+    Gone,
+}
+
+/// The keys that detach a client from a terminal, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DetachKeys {
+    keys: Vec<u8>,
+    /// How many of them were typed.
+    typed: usize,
+}
+
+impl Default for DetachKeys {
+    /// ctrl-p, ctrl-q
+    fn default() -> Self {
+        Self { keys: vec![0x10, 0x11], typed: 0 }
+    }
+}
+
+impl DetachKeys {
+    /// `ctrl-p,ctrl-q`, `a`, `ctrl-@`: characters, or a control key each.
+    pub(crate) fn parse(text: &str) -> Result<Self, EngineError> {
+        let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
+        match keys {
+            Some(keys) => Ok(Self { keys, typed: 0 }),
+            None => Err(EngineError::Invalid(format!("Invalid detach keys ({text}) provided"))),
+        }
+    }
+
+    /// What of `input` is the container's, and whether the client detaches after it. Keys held back because
+    /// they might be the beginning of the sequence come out when they are not.
+    fn filter(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
+        for byte in input {
+            if *byte == self.keys[self.typed] {
+                self.typed += 1;
+                if self.typed == self.keys.len() {
+                    self.typed = 0;
+                    return true;
+                }
+                continue;
+            }
+            out.extend_from_slice(&self.keys[..self.typed]);
+            self.typed = usize::from(*byte == self.keys[0] && self.keys.len() > 1);
+            if self.typed == 0 {
+                out.push(*byte);
+            }
+        }
+        false
+    }
+}
+
+fn key(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [byte] => Some(*byte),
+        _ => match text.strip_prefix("ctrl-")?.as_bytes() {
+            [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
+            [b'@'] => Some(0),
+            [b'['] => Some(27),
+            [b'\\'] => Some(28),
+            [b']'] => Some(29),
+            [b'^'] => Some(30),
+            [b'_'] => Some(31),
+            _ => None,
+        },
+    }
+}
+
+/// Carries bytes both ways. `keys` are looked for in the input; `None` looks for nothing.
+pub(crate) async fn pump<C>(client: C, attached: Attached, form: Form, keys: Option<DetachKeys>) -> Ended
+where
+    C: AsyncRead + AsyncWrite,
+{
+    let Attached { mut output, input } = attached;
+    let (from_client, mut to_client) = tokio::io::split(client);
+    let carry_input = carry_input(from_client, input, keys);
+    let carry_output = async {
+        loop {
+            match output.next().await {
+                Ok(Some((channel, bytes))) => {
+                    if to_client.write_all(&form.encode(channel, bytes)).await.is_err() {
+                        return Ended::Gone;
+                    }
+                }
+                Ok(None) => return Ended::Output,
+                Err(error) => {
+                    tracing::warn!("an attached client loses its container: {error}");
+                    return Ended::Output;
+                }
+            }
+        }
+    };
+    let ended = either(carry_input, carry_output).await;
+    // A client reads to the end of the connection.
+    let _ = to_client.shutdown().await;
+    ended
+}
+
+/// The end of the output ends the attachment, that of the input does not.
+async fn either(
+    input: impl Future<Output = io::Result<After>>,
+    output: impl Future<Output = Ended>,
+) -> Ended {
+    tokio::pin!(input, output);
+    let mut input_open = true;
+    loop {
+        tokio::select! {
+            ended = &mut output => return ended,
+            ended = &mut input, if input_open => match ended {
+                Ok(After::Detach) => return Ended::Detached,
+                // The container takes no more, which says nothing about its output.
+                Ok(After::End) | Err(_) => input_open = false,
+            },
+        }
+    }
+}
+
+enum After {
+    End,
+    Detach,
+}
+
+async fn carry_input(
+    mut client: impl AsyncRead + Unpin,
+    mut container: impl AsyncWrite + Unpin,
+    mut keys: Option<DetachKeys>,
+) -> io::Result<After> {
+    let mut buffer = vec![0; INPUT];
+    let mut filtered = Vec::new();
+    loop {
+        let count = client.read(&mut buffer).await?;
+        if count == 0 {
+            // Half-close: the container reads to its end, and may go on writing.
+            container.shutdown().await?;
+            return Ok(After::End);
+        }
+        let Some(keys) = &mut keys else {
+            container.write_all(&buffer[..count]).await?;
+            continue;
+        };
+        filtered.clear();
+        let detach = keys.filter(&buffer[..count], &mut filtered);
+        container.write_all(&filtered).await?;
+        if detach {
+            return Ok(After::Detach);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filtered(keys: &str, inputs: &[&[u8]]) -> (Vec<u8>, bool) {
+        let mut keys = DetachKeys::parse(keys).unwrap();
+        let mut out = Vec::new();
+        let detached = inputs.iter().any(|input| keys.filter(input, &mut out));
+        (out, detached)
+    }
+
+    #[test]
+    fn the_keys_detach_even_when_they_come_apart() {
+        assert_eq!(filtered("ctrl-p,ctrl-q", &[b"ls\n\x10\x11rest"]), (b"ls\n".to_vec(), true));
+        assert_eq!(filtered("ctrl-p,ctrl-q", &[b"a\x10", b"\x11"]), (b"a".to_vec(), true));
+        assert_eq!(filtered("a,b,c", &[b"ab", b"c"]), (Vec::new(), true));
+    }
+
+    #[test]
+    fn a_beginning_that_goes_on_otherwise_is_the_containers() {
+        assert_eq!(filtered("ctrl-p,ctrl-q", &[b"\x10x"]), (b"\x10x".to_vec(), false));
+        assert_eq!(filtered("ctrl-p,ctrl-q", &[b"\x10\x10\x11"]), (b"\x10".to_vec(), true));
+    }
+
+    #[test]
+    fn keys_are_characters_or_control_keys() {
+        assert_eq!(DetachKeys::parse("ctrl-p,ctrl-q").unwrap(), DetachKeys::default());
+        assert_eq!(DetachKeys::parse("ctrl-@,x").unwrap().keys, [0, b'x']);
+        for wrong in ["", "ctrl-", "ctrl-1", "abc", "a,,b"] {
+            assert_eq!(
+                DetachKeys::parse(wrong).unwrap_err().to_string(),
+                format!("Invalid detach keys ({wrong}) provided")
+            );
+        }
+    }
+
+    #[test]
+    fn frames_tell_where_output_was_written() {
+        let bytes = Bytes::from_static(b"hi");
+        assert_eq!(Form::Raw.encode(Channel::Stderr, bytes.clone()), "hi");
+        assert_eq!(&Form::Multiplexed.encode(Channel::Stderr, bytes)[..], b"\x02\0\0\0\0\0\0\x02hi");
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+
+    #[test]
+    fn without_the_sequence_nothing_is_lost_but_what_is_held_back() {
+        bolero::check!().with_type::<Vec<u8>>().for_each(|input| {
+            let mut keys = DetachKeys::default();
+            let mut out = Vec::new();
+            if !keys.filter(input, &mut out) {
+                out.extend_from_slice(&keys.keys[..keys.typed]);
+                assert_eq!(&out, input);
+            }
+        });
+    }
+}

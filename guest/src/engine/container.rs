@@ -1,0 +1,188 @@
+//! A container as everybody but its own task sees it: what it is, how it is right now, and what can be asked of
+//! it. The task that owns it is `keeper`.
+
+use std::sync::Arc;
+
+use holm_api::ContainerId;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::EngineError;
+use super::records::{Definition, Status};
+use crate::shim::client::{Output, Streams};
+use crate::shim::protocol::WindowSize;
+
+/// Requests that may wait while the container's task is busy starting or removing it.
+pub(super) const REQUESTS: usize = 64;
+
+/// Where a request's outcome is awaited.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// What can be asked of a container's task.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Start it, for a client or because its policy asks for it. Answered when it runs, or why it does not.
+    Start(Starter, Answer<Start>),
+    /// Send a signal.
+    Signal(Signal, Answer<()>),
+    /// Give its terminal another size.
+    Resize(WindowSize, Answer<()>),
+    /// Connect to its streams, now or when it next starts.
+    Attach(Streams, Answer<Attached>),
+    /// Remove it, unless it runs.
+    Remove(Answer<()>),
+    /// Whether `--rm` holds: not between the two halves of a restart by a client.
+    KeepAfterExit(bool),
+    /// The machine stops: no restarts from here on.
+    ShutDown(Answer<()>),
+}
+
+/// Who starts a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Starter {
+    /// A client: earlier stops and restarts are forgotten.
+    Client,
+    /// Its restart policy, at the engine's start.
+    Policy,
+}
+
+/// A signal for a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signal {
+    /// By number.
+    pub(crate) number: i32,
+    /// Who wants what.
+    pub(crate) purpose: Purpose,
+}
+
+/// Why a signal is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A client wants the container to end, so its restart policy rests.
+    End,
+    /// A client tells it something.
+    Tell,
+    /// The machine stops.
+    ShutDown,
+}
+
+/// What a start came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It runs now.
+    Now,
+    /// It did already.
+    AlreadyRunning,
+}
+
+/// A client's connection to a container's streams.
+pub(crate) struct Attached {
+    /// What the container writes.
+    pub(crate) output: Output,
+    /// What it reads.
+    pub(crate) input: tokio::net::unix::OwnedWriteHalf,
+}
+
+impl std::fmt::Debug for Attached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Attached")
+    }
+}
+
+/// Reaches one container. Lives as long as anybody holds it; the container may be gone by then.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    definition: Arc<Definition>,
+    status: watch::Receiver<Status>,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Container {
+    pub(super) fn new(
+        definition: Arc<Definition>,
+        status: watch::Receiver<Status>,
+        requests: mpsc::Sender<Request>,
+    ) -> Self {
+        Self { definition, status, requests }
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &ContainerId {
+        &self.definition.id
+    }
+
+    /// What it is.
+    pub(crate) fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// How it is at this moment.
+    pub(crate) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// How it is, now and after each change. A slow watcher sees the newest state, not each.
+    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Starts it.
+    pub(crate) async fn start(&self) -> Result<Start, EngineError> {
+        self.ask(|answer| Request::Start(Starter::Client, answer)).await
+    }
+
+    /// Starts it as its policy asks.
+    pub(super) async fn start_again(&self) -> Result<Start, EngineError> {
+        self.ask(|answer| Request::Start(Starter::Policy, answer)).await
+    }
+
+    /// Sends it a signal.
+    pub(crate) async fn signal(&self, signal: Signal) -> Result<(), EngineError> {
+        self.ask(|answer| Request::Signal(signal, answer)).await
+    }
+
+    /// Gives its terminal another size.
+    pub(crate) async fn resize(&self, size: WindowSize) -> Result<(), EngineError> {
+        self.ask(|answer| Request::Resize(size, answer)).await
+    }
+
+    /// Connects to its streams; to those of its next run where it does not run. The returned receiver ends
+    /// without a value when that start fails or the container goes.
+    pub(crate) async fn attach(
+        &self,
+        streams: Streams,
+    ) -> Result<oneshot::Receiver<Result<Attached, EngineError>>, EngineError> {
+        let (answer, attached) = oneshot::channel();
+        self.send(Request::Attach(streams, answer)).await?;
+        Ok(attached)
+    }
+
+    /// Removes it where it is at rest.
+    pub(super) async fn remove(&self) -> Result<(), EngineError> {
+        self.ask(Request::Remove).await
+    }
+
+    /// Suspends `--rm`, or lets it hold again.
+    pub(super) async fn keep_after_exit(&self, keep: bool) -> Result<(), EngineError> {
+        self.send(Request::KeepAfterExit(keep)).await
+    }
+
+    /// No restarts from here on.
+    pub(super) async fn shut_down(&self) -> Result<(), EngineError> {
+        self.ask(Request::ShutDown).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, EngineError> {
+        let (answer, outcome) = oneshot::channel();
+        self.send(request(answer)).await?;
+        // The task drops what it has not answered when the container is gone.
+        outcome.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    async fn send(&self, request: Request) -> Result<(), EngineError> {
+        self.requests.send(request).await.map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> EngineError {
+        EngineError::NoSuchContainer(self.id().to_string())
+    }
+}

@@ -1,0 +1,191 @@
+//! Makes containers: checks the wish, lays it over the image's configuration, takes a name, and writes the
+//! record before anybody learns of the id.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+
+use chrono::Utc;
+use holm_api::{ContainerId, models};
+
+use super::networks::NetworkMode;
+use super::records::{self, Definition, Durability, Origin, Status};
+use super::{Engine, EngineError, keeper, logging, names, validate};
+use crate::container::etc_files::EtcFiles;
+use crate::container::merge::merge;
+use crate::container::{self, Joined, SpecInput};
+use crate::image::{Image, Platform};
+
+/// What a client wants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CreateRequest {
+    /// `None`: one that is made up.
+    pub(crate) name: Option<String>,
+    /// What runs.
+    pub(crate) config: models::ContainerConfig,
+    /// How it runs.
+    pub(crate) host: models::HostConfig,
+    /// Its places on networks.
+    pub(crate) endpoints: HashMap<String, models::EndpointSettings>,
+    /// The image has to be for this.
+    pub(crate) platform: Option<Platform>,
+}
+
+/// What it got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Created {
+    /// Of the new container.
+    pub(crate) id: ContainerId,
+    /// Wishes that are not fulfilled, in Docker's words.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Makes a container.
+    pub(crate) async fn create(self: &Arc<Self>, request: CreateRequest) -> Result<Created, EngineError> {
+        validate::check(&request.config, &request.host)?;
+        let image = self.image_for(&request)?;
+        // Until the container is in the table nothing else keeps its layers.
+        let hold = self.images().hold(&image);
+        let mut warnings = warnings_about(&image, &request);
+        let id = names::new_id()?;
+        let name = self.take_name(request.name.as_deref(), &id)?;
+        let (engine, taken) = (self.clone(), (id.clone(), name.clone()));
+        let written = tokio::task::spawn_blocking(move || {
+            let definition = definition(&engine, taken.0, taken.1, request, &image)?;
+            let warnings = write(&engine, &definition)?;
+            Ok((definition, warnings))
+        });
+        let written = written.await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string())));
+        let (definition, more) = written.inspect_err(|_| self.table().names.release(&name, &id))?;
+        warnings.extend(more);
+        self.tell_container(&definition, "create", []);
+        let container = keeper::spawn(self.clone(), definition, Status::default(), None);
+        self.table().containers.insert(id.clone(), container);
+        drop(hold);
+        Ok(Created { id, warnings })
+    }
+
+    fn image_for(&self, request: &CreateRequest) -> Result<Image, EngineError> {
+        let text = request.config.image.as_deref().unwrap_or_default();
+        let image = self.images().find(text)?;
+        if let Some(wanted) = &request.platform {
+            let config = image.config();
+            let offered = Platform {
+                os: config.os.clone(),
+                architecture: config.architecture.clone(),
+                variant: config.variant.clone(),
+            };
+            if wanted.fit(&offered).is_none() {
+                return Err(EngineError::Image {
+                    // The client pulls the right one when it hears this.
+                    kind: super::ErrorKind::NotFound,
+                    message: format!(
+                        "image with reference {text} was found but its platform ({offered}) does not match the specified platform ({wanted})"
+                    ),
+                });
+            }
+        }
+        Ok(image)
+    }
+
+    fn take_name(&self, wish: Option<&str>, id: &ContainerId) -> Result<String, EngineError> {
+        let mut table = self.table();
+        match wish {
+            None => table.names.generate(id),
+            Some(text) => {
+                let name = names::checked(text)?;
+                table.names.reserve(name, id)?;
+                Ok(name.to_owned())
+            }
+        }
+    }
+}
+
+/// Things of the image that are not there yet. They are not the client's wish, so they are no reason to refuse.
+fn warnings_about(image: &Image, request: &CreateRequest) -> Vec<String> {
+    let config = &image.config().config;
+    let mut warnings = Vec::new();
+    let tests = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
+    let disabled = request.config.healthcheck.is_some();
+    if tests.is_some_and(|test| test.len() > 1) && !disabled {
+        warnings.push(format!("Holm {} does not run the image's health check yet", holm_api::VERSION));
+    }
+    if let Some(folders) = config.volumes.as_ref().filter(|folders| !folders.is_empty()) {
+        warnings.push(format!(
+            "Holm {} keeps the image's volumes ({}) in the container itself: they go with it",
+            holm_api::VERSION,
+            folders.join(", ")
+        ));
+    }
+    warnings
+}
+
+fn definition(
+    engine: &Engine,
+    id: ContainerId,
+    name: String,
+    request: CreateRequest,
+    image: &Image,
+) -> Result<Definition, EngineError> {
+    let CreateRequest { mut config, mut host, endpoints, .. } = request;
+    let reference = config.image.clone().unwrap_or_default();
+    merge(&mut config, &image.config().config);
+    let network = NetworkMode::of(&host)?;
+    host.network_mode = Some(network.name().to_owned());
+    if config.hostname.as_deref().is_none_or(str::is_empty) {
+        config.hostname = Some(match network {
+            NetworkMode::Host => engine.machine().hostname().to_owned(),
+            NetworkMode::Bridge | NetworkMode::None => id.short().to_owned(),
+        });
+    }
+    let mut command = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned();
+    let path = command.next().unwrap_or_default();
+    let args = command.collect();
+    Ok(Definition {
+        created: Utc::now(),
+        image: Origin { id: image.id(), reference, diff_ids: image.diff_ids() },
+        path,
+        args,
+        id,
+        name,
+        config,
+        host,
+        endpoints,
+    })
+}
+
+/// Makes the container's folder; where that fails nothing is left of it. Returns what the spec leaves out.
+fn write(engine: &Engine, definition: &Definition) -> Result<Vec<String>, EngineError> {
+    let folder = engine.layout().container(&definition.id);
+    let written = try_write(engine, definition, &folder);
+    if written.is_err() {
+        // The first error counts; a leftover goes at the next start.
+        let _ = records::remove(&folder);
+    }
+    written
+}
+
+fn try_write(
+    engine: &Engine,
+    definition: &Definition,
+    folder: &std::path::Path,
+) -> Result<Vec<String>, EngineError> {
+    logging::log_file(definition, folder)?;
+    let (_, warnings) = container::spec(&SpecInput {
+        id: &definition.id,
+        config: &definition.config,
+        host: &definition.host,
+        rootfs: &folder.join("bundle/rootfs"),
+        files: &EtcFiles::in_folder(folder),
+        mounts: &[],
+        joined: Joined::default(),
+        program: engine.program(),
+        abilities: engine.abilities(),
+    })?;
+    let durability = if definition.removes_itself() { Durability::Atomic } else { Durability::Durable };
+    fs::create_dir(folder)
+        .and_then(|()| records::write_definition(folder, definition, durability))
+        .map_err(EngineError::system("write the container's record"))?;
+    Ok(warnings)
+}

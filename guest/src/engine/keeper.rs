@@ -1,0 +1,336 @@
+//! The task that owns one container. It alone changes the container's state: requests, exits and pauses come in
+//! one after the other, the rules (`state`) say what follows, and it is done here.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::container::{Answer, Attached, Container, Purpose, REQUESTS, Request, Signal, Start, Starter};
+use super::events::{Actor, Subject};
+use super::launch::{self, LaunchFailure, Launched};
+use super::networks::NetworkMode;
+use super::records::{self, Definition, Status};
+use super::state::{Action, Event, Refusal, State};
+use super::{Engine, EngineError};
+use crate::shim::client::{ShimClient, ShimError, Streams};
+use crate::shim::protocol::ExitStatus;
+
+/// A container whose shim was killed: nobody knows how it ended. Docker's code for that.
+const EXIT_UNKNOWN: i32 = 255;
+
+type Exit = Pin<Box<dyn Future<Output = Result<ExitStatus, ShimError>> + Send>>;
+
+/// One container's task.
+pub(super) struct Keeper {
+    engine: Arc<Engine>,
+    definition: Arc<Definition>,
+    status: watch::Sender<Status>,
+    requests: mpsc::Receiver<Request>,
+    /// While it runs.
+    shim: Option<ShimClient>,
+    /// Resolves when the running container ends.
+    exit: Option<Exit>,
+    /// When the pause before a restart is over.
+    pause: Option<Instant>,
+    /// Clients who wait for the next start to get its first output.
+    attaches: Vec<(Streams, Answer<Attached>)>,
+    /// A client's restart is under way: `--rm` waits.
+    keep_after_exit: bool,
+}
+
+/// Starts the task of a container that is made or was found. `adopted` is the shim that an earlier engine
+/// started for it.
+pub(super) fn spawn(
+    engine: Arc<Engine>,
+    definition: Definition,
+    status: Status,
+    adopted: Option<ShimClient>,
+) -> Container {
+    let definition = Arc::new(definition);
+    let (status, watcher) = watch::channel(status);
+    let (sender, requests) = mpsc::channel(REQUESTS);
+    let exit = adopted.clone().map(exit_of);
+    let keeper = Keeper {
+        engine,
+        definition: definition.clone(),
+        status,
+        requests,
+        shim: adopted,
+        exit,
+        pause: None,
+        attaches: Vec::new(),
+        keep_after_exit: false,
+    };
+    tokio::spawn(keeper.run());
+    Container::new(definition, watcher, sender)
+}
+
+fn exit_of(shim: ShimClient) -> Exit {
+    Box::pin(async move { shim.wait().await })
+}
+
+/// What woke the task.
+enum Woken {
+    By(Option<Request>),
+    Exit(Result<ExitStatus, ShimError>),
+    BackOffOver,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        while self.status.borrow().life.state != State::Removed {
+            let woken = tokio::select! {
+                request = self.requests.recv() => Woken::By(request),
+                exit = next_exit(&mut self.exit) => Woken::Exit(exit),
+                () = end_of(self.pause) => Woken::BackOffOver,
+            };
+            match woken {
+                // Nobody can ask for anything any more: the engine ends.
+                Woken::By(None) => return,
+                Woken::By(Some(request)) => self.answer(request).await,
+                Woken::Exit(exit) => self.exited(exit).await,
+                Woken::BackOffOver => {
+                    self.pause = None;
+                    self.follow(Event::BackOffOver).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) {
+        // A client that went away does not need its answer.
+        match request {
+            Request::Start(starter, answer) => drop(answer.send(self.start(starter).await)),
+            Request::Signal(signal, answer) => drop(answer.send(self.signal(signal).await)),
+            Request::Resize(size, answer) => {
+                let resized = match self.running_shim() {
+                    Ok(shim) => shim.resize(size).await.map_err(EngineError::from),
+                    Err(error) => Err(error),
+                };
+                drop(answer.send(resized));
+            }
+            Request::Attach(streams, answer) => self.attach(streams, answer).await,
+            Request::Remove(answer) => drop(answer.send(self.remove().await)),
+            Request::KeepAfterExit(keep) => self.keep_after_exit = keep,
+            Request::ShutDown(answer) => {
+                self.pause = None;
+                self.follow(Event::ShutDown).await;
+                drop(answer.send(Ok(())));
+            }
+        }
+    }
+
+    async fn start(&mut self, starter: Starter) -> Result<Start, EngineError> {
+        if self.engine.is_stopping() {
+            return Err(EngineError::Unavailable("the machine is stopping".to_owned()));
+        }
+        self.keep_after_exit = false;
+        let event = match starter {
+            Starter::Client => Event::Start,
+            Starter::Policy => Event::StartAgain,
+        };
+        match self.apply(event) {
+            Ok(Action::Launch) => self.launch().await.map(|()| Start::Now),
+            Ok(_) | Err(Refusal::AlreadyRunning) => Ok(Start::AlreadyRunning),
+            Err(_) => {
+                Err(EngineError::Conflict("container is marked for removal and cannot be started".to_owned()))
+            }
+        }
+    }
+
+    /// Carries out `Action::Launch`.
+    async fn launch(&mut self) -> Result<(), EngineError> {
+        let attaches = std::mem::take(&mut self.attaches);
+        match launch::launch(&self.engine, &self.definition, attaches).await {
+            Ok(Launched { shim, pid, endpoint }) => {
+                self.exit = Some(exit_of(shim.clone()));
+                self.shim = Some(shim);
+                self.status.send_modify(|status| status.endpoint = endpoint);
+                self.follow(Event::Started { pid, at: Utc::now() }).await;
+                self.tell_network("connect");
+                self.tell("start", []);
+                Ok(())
+            }
+            Err(LaunchFailure { code, error }) => {
+                self.follow(Event::StartFailed { code, message: error.to_string() }).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn signal(&mut self, signal: Signal) -> Result<(), EngineError> {
+        if signal.purpose == Purpose::End {
+            let restarting = self.shim.is_none();
+            self.follow(Event::Stop).await;
+            if restarting && self.pause.take().is_some() {
+                return Ok(());
+            }
+        }
+        let shim = self.running_shim()?;
+        match shim.signal(signal.number, false).await {
+            // It ended in this moment; its exit is on its way.
+            Err(ShimError::Gone | ShimError::Container(_)) => {}
+            other => other?,
+        }
+        self.tell("kill", [("signal", signal.number.to_string())]);
+        Ok(())
+    }
+
+    fn running_shim(&self) -> Result<&ShimClient, EngineError> {
+        self.shim.as_ref().ok_or_else(|| EngineError::NotRunning(self.definition.id.to_string()))
+    }
+
+    async fn attach(&mut self, streams: Streams, answer: Answer<Attached>) {
+        // Clients that lost patience while the container was not started.
+        self.attaches.retain(|(_, waiting)| !waiting.is_closed());
+        match &self.shim {
+            Some(shim) => launch::connect(shim, streams, answer).await,
+            None => self.attaches.push((streams, answer)),
+        }
+        self.tell("attach", []);
+    }
+
+    async fn exited(&mut self, exit: Result<ExitStatus, ShimError>) {
+        self.exit = None;
+        let exit = exit.unwrap_or_else(|error| {
+            tracing::warn!("{}: no exit status: {error}", self.definition.id.short());
+            let unix_nanos = Utc::now().timestamp_nanos_opt().unwrap_or_default().unsigned_abs();
+            ExitStatus { code: EXIT_UNKNOWN, oom_killed: false, unix_nanos }
+        });
+        // Before anyone learns of the exit: who does may remove or start the container at once.
+        if let Some(shim) = self.shim.take()
+            && let Err(error) = shim.forget().await
+        {
+            tracing::warn!("{}: its shim does not end: {error}", self.definition.id.short());
+        }
+        let endpoint = self.status.borrow().endpoint.clone();
+        if let Some(endpoint) = endpoint {
+            self.engine.release(&endpoint).await;
+        }
+        if exit.oom_killed {
+            self.tell("oom", []);
+        }
+        let at = i64::try_from(exit.unix_nanos).map_or_else(|_| Utc::now(), DateTime::from_timestamp_nanos);
+        let ran = self.status.borrow().life.started_at.map_or(0, |started| (at - started).num_seconds());
+        self.tell("die", [("execDuration", ran.to_string()), ("exitCode", exit.code.to_string())]);
+        self.tell_network("disconnect");
+        self.status.send_modify(|status| status.endpoint = None);
+        self.follow(Event::Exited { code: exit.code, oom_killed: exit.oom_killed, at }).await;
+    }
+
+    async fn remove(&mut self) -> Result<(), EngineError> {
+        match self.apply(Event::Remove) {
+            Ok(_) => self.delete().await,
+            Err(Refusal::StillRunning) => Err(EngineError::Conflict(format!(
+                "container is {}: stop the container before removing or force remove",
+                self.status.borrow().life.word()
+            ))),
+            Err(_) => Err(EngineError::Conflict(format!(
+                "removal of container {} is already in progress",
+                self.definition.id
+            ))),
+        }
+    }
+
+    /// Carries out `Action::Delete`.
+    async fn delete(&mut self) -> Result<(), EngineError> {
+        let folder = self.engine.layout().container(&self.definition.id);
+        let removed = tokio::task::spawn_blocking(move || records::remove(&folder)).await;
+        let removed = removed.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
+        if let Err(cause) = removed {
+            drop(self.apply(Event::RemoveFailed));
+            return Err(EngineError::System { doing: "unable to remove filesystem".to_owned(), cause });
+        }
+        // The name is free before anybody who waits for the removal hears of it.
+        self.engine.forget(&self.definition);
+        self.tell("destroy", []);
+        drop(self.apply(Event::Removed));
+        Ok(())
+    }
+
+    /// Applies an event that cannot be refused, and does what follows from it.
+    async fn follow(&mut self, event: Event) {
+        match self.apply(event) {
+            Ok(Action::Pause(pause)) => {
+                if self.engine.is_stopping() {
+                    drop(self.apply(Event::ShutDown));
+                } else {
+                    self.pause = Some(after(pause));
+                }
+            }
+            // Boxed: launching can fail, which is followed in turn.
+            Ok(Action::Launch) => {
+                if let Err(error) = Box::pin(self.launch()).await {
+                    tracing::warn!("{} does not start again: {error}", self.definition.id.short());
+                }
+            }
+            Ok(Action::Settled) => {
+                self.pause = None;
+                self.attaches.clear();
+                if self.definition.removes_itself()
+                    && !self.keep_after_exit
+                    && let Err(error) = self.remove().await
+                {
+                    tracing::warn!("{} is not removed after its end: {error}", self.definition.id.short());
+                }
+            }
+            Ok(Action::Rest | Action::Delete) | Err(_) => {}
+        }
+    }
+
+    /// Applies an event, keeps the new state, and shows it to all who watch.
+    fn apply(&self, event: Event) -> Result<Action, Refusal> {
+        let mut status = self.status.borrow().clone();
+        let action = status.life.apply(event, self.definition.restart_policy())?;
+        let folder = self.engine.layout().container(&self.definition.id);
+        if !matches!(status.life.state, State::Removed)
+            && let Err(error) = records::write_status(&folder, &status)
+        {
+            // A full disk must not keep containers from ending; a restarted engine asks their shims.
+            tracing::warn!("{}: its state cannot be kept: {error}", self.definition.id.short());
+        }
+        self.status.send_replace(status);
+        Ok(action)
+    }
+
+    fn tell<const N: usize>(&self, action: &str, more: [(&str, String); N]) {
+        self.engine.tell_container(&self.definition, action, more);
+    }
+
+    fn tell_network(&self, action: &str) {
+        if self.status.borrow().endpoint.is_none() {
+            return;
+        }
+        let attributes = BTreeMap::from([
+            ("container".to_owned(), self.definition.id.to_string()),
+            ("name".to_owned(), "bridge".to_owned()),
+            ("type".to_owned(), "bridge".to_owned()),
+        ]);
+        let id = self.engine.networks().id(NetworkMode::Bridge).to_string();
+        self.engine.events().tell(Subject::Network, action, Actor { id, attributes });
+    }
+}
+
+fn after(pause: Duration) -> Instant {
+    Instant::now() + pause
+}
+
+async fn next_exit(exit: &mut Option<Exit>) -> Result<ExitStatus, ShimError> {
+    match exit {
+        Some(exit) => exit.await,
+        None => pending().await,
+    }
+}
+
+async fn end_of(pause: Option<Instant>) {
+    match pause {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
+}

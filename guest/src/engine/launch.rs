@@ -1,0 +1,272 @@
+//! How a container is started, and how every step is undone where a later one fails.
+//!
+//! ```text
+//!   address ─► bundle ─► shim creates the container ─► network ─► waiting clients attach ─► Start
+//! ```
+//!
+//! Clients are attached before the program's first instruction, so that none of its output is lost to them.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use holm_api::network::{GATEWAY_V4, HOST_V4};
+use nix::sys::signal::Signal;
+
+use super::container::{Answer, Attached};
+use super::logging;
+use super::networks::NetworkMode;
+use super::records::Definition;
+use super::{Engine, EngineError};
+use crate::container::etc_files::{EtcContent, EtcFiles};
+use crate::container::{Joined, SpecInput, spec};
+use crate::network::{Endpoint, EndpointRequest};
+use crate::shim::client::{self, ShimClient, ShimError, Streams};
+use crate::shim::protocol::{Failure, FailureKind, Overlay, ShimConfig, Stdin, WindowSize};
+
+/// Docker's exit code of a container that could not be started.
+const EXIT_NOT_STARTED: i32 = 128;
+const EXIT_NOT_EXECUTABLE: i32 = 126;
+const EXIT_NOT_FOUND: i32 = 127;
+
+/// A container that runs.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) shim: ShimClient,
+    pub(super) pid: i32,
+    pub(super) endpoint: Option<Endpoint>,
+}
+
+/// A container that does not, with nothing left of the attempt.
+#[derive(Debug)]
+pub(super) struct LaunchFailure {
+    /// For its record.
+    pub(super) code: i32,
+    /// For the client.
+    pub(super) error: EngineError,
+}
+
+impl From<EngineError> for LaunchFailure {
+    fn from(error: EngineError) -> Self {
+        let code = match &error {
+            EngineError::Start(Failure { kind: FailureKind::NotFound, .. }) => EXIT_NOT_FOUND,
+            EngineError::Start(Failure { kind: FailureKind::NotExecutable, .. }) => EXIT_NOT_EXECUTABLE,
+            _ => EXIT_NOT_STARTED,
+        };
+        Self { code, error }
+    }
+}
+
+/// Starts the container. `attaches` are connected first, or told that there is nothing to connect to.
+pub(super) async fn launch(
+    engine: &Engine,
+    definition: &Definition,
+    attaches: Vec<(Streams, Answer<Attached>)>,
+) -> Result<Launched, LaunchFailure> {
+    let endpoint = reserve(engine, definition)?;
+    match create_and_start(engine, definition, endpoint.as_ref(), attaches).await {
+        Ok((shim, pid)) => Ok(Launched { shim, pid, endpoint }),
+        Err(error) => {
+            if let Some(endpoint) = &endpoint {
+                engine.release(endpoint).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Connects one client.
+pub(super) async fn connect(shim: &ShimClient, streams: Streams, answer: Answer<Attached>) {
+    if answer.is_closed() {
+        return;
+    }
+    let attached = shim.attach(streams).await.map(|(output, input)| Attached { output, input });
+    // A client that went away meanwhile is detached by the drop.
+    drop(answer.send(attached.map_err(EngineError::from)));
+}
+
+fn reserve(engine: &Engine, definition: &Definition) -> Result<Option<Endpoint>, EngineError> {
+    if NetworkMode::of(&definition.host)? != NetworkMode::Bridge {
+        return Ok(None);
+    }
+    let wish = definition.endpoints.get("bridge").and_then(|wish| wish.mac_address.as_deref());
+    let mac = match wish.filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|error| EngineError::Invalid(format!("{error}")))?),
+    };
+    Ok(Some(engine.bridge().reserve(&EndpointRequest { address: None, mac })?))
+}
+
+async fn create_and_start(
+    engine: &Engine,
+    definition: &Definition,
+    endpoint: Option<&Endpoint>,
+    attaches: Vec<(Streams, Answer<Attached>)>,
+) -> Result<(ShimClient, i32), EngineError> {
+    let folder = engine.layout().container(&definition.id);
+    let bundle = folder.join("bundle");
+    let rootfs = bundle.join("rootfs");
+    for needed in ["bundle/rootfs", "upper", "work"] {
+        std::fs::create_dir_all(folder.join(needed)).map_err(EngineError::system("make a folder"))?;
+    }
+    let files = EtcFiles::in_folder(&folder);
+    files.write(&etc_content(definition, endpoint)?).map_err(EngineError::system("write /etc/hosts"))?;
+    let (spec, _warned_at_create) = spec(&SpecInput {
+        id: &definition.id,
+        config: &definition.config,
+        host: &definition.host,
+        rootfs: &rootfs,
+        files: &files,
+        mounts: &[],
+        joined: Joined::default(),
+        program: engine.program(),
+        abilities: engine.abilities(),
+    })?;
+    let config = shim_config(engine, definition, &folder)?;
+    let (shim, pid) = client::launch(engine.program(), &bundle, &spec, &config).await?;
+    match connect_and_start(engine, &shim, pid, endpoint, attaches).await {
+        Ok(()) => Ok((shim, pid)),
+        Err(error) => {
+            undo(&shim).await;
+            Err(error)
+        }
+    }
+}
+
+async fn connect_and_start(
+    engine: &Engine,
+    shim: &ShimClient,
+    pid: i32,
+    endpoint: Option<&Endpoint>,
+    attaches: Vec<(Streams, Answer<Attached>)>,
+) -> Result<(), EngineError> {
+    if let Some(endpoint) = endpoint {
+        engine.bridge().attach(pid, endpoint).await?;
+    }
+    for (streams, answer) in attaches {
+        connect(shim, streams, answer).await;
+    }
+    Ok(shim.start().await?)
+}
+
+/// Ends a container that was created and not started, and its shim.
+async fn undo(shim: &ShimClient) {
+    // A start that failed because the program is missing has ended the container's process already.
+    let _ = shim.signal(Signal::SIGKILL as i32, true).await;
+    let ended = async {
+        shim.wait().await?;
+        shim.forget().await
+    };
+    if let Err(error) = ended.await
+        && !matches!(error, ShimError::Gone)
+    {
+        tracing::warn!("a container that did not start is not cleared away: {error}");
+    }
+}
+
+fn shim_config(engine: &Engine, definition: &Definition, folder: &Path) -> Result<ShimConfig, EngineError> {
+    let layout = engine.layout();
+    let config = &definition.config;
+    let stdin = match (config.open_stdin, config.stdin_once) {
+        (Some(true), Some(true)) => Stdin::Once,
+        (Some(true), _) => Stdin::Open,
+        _ => Stdin::Null,
+    };
+    Ok(ShimConfig {
+        id: definition.id.clone(),
+        socket: layout.shim_socket(&definition.id),
+        runtime: layout.runtime(),
+        rootfs: Overlay {
+            lower: engine.layers().lower_dirs(&definition.image.diff_ids),
+            upper: folder.join("upper"),
+            work: folder.join("work"),
+            target: folder.join("bundle/rootfs"),
+        },
+        terminal: definition.has_terminal().then(|| window_size(definition)),
+        stdin,
+        user: config.user.clone().unwrap_or_default(),
+        groups: definition.host.group_add.clone().unwrap_or_default(),
+        log: logging::log_file(definition, folder)?,
+        exit_file: exit_file(folder),
+    })
+}
+
+/// Where the shim writes how the container ended.
+pub(super) fn exit_file(folder: &Path) -> std::path::PathBuf {
+    folder.join("exit.json")
+}
+
+/// What the client's terminal had when it created the container; it tells of changes by `resize`.
+fn window_size(definition: &Definition) -> WindowSize {
+    let side = |index: usize| {
+        let size = definition.host.console_size.as_ref().and_then(|size| size.get(index).copied());
+        size.and_then(|size| u16::try_from(size).ok()).unwrap_or(0)
+    };
+    WindowSize { rows: side(0), columns: side(1) }
+}
+
+fn etc_content(definition: &Definition, endpoint: Option<&Endpoint>) -> Result<EtcContent, EngineError> {
+    let (config, host) = (&definition.config, &definition.host);
+    let extra_hosts = host.extra_hosts.iter().flatten().map(|text| extra_host(text));
+    let nameservers: Vec<IpAddr> = match host.dns.as_deref() {
+        None | Some([]) => vec![GATEWAY_V4.into()],
+        Some(servers) => servers
+            .iter()
+            .map(|text| {
+                text.parse().map_err(|_| EngineError::Invalid(format!("{text} is not an ip address")))
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(EtcContent {
+        hostname: config.hostname.clone().unwrap_or_default(),
+        domainname: config.domainname.clone().filter(|name| !name.is_empty()),
+        addresses: endpoint.iter().map(|endpoint| endpoint.address.into()).collect(),
+        extra_hosts: extra_hosts.collect::<Result<_, _>>()?,
+        nameservers,
+        search: host.dns_search.clone().unwrap_or_default(),
+        options: host.dns_options.clone().unwrap_or_default(),
+    })
+}
+
+/// `name:address`, or `name:host-gateway` for the computer itself. Also used to check a client's wish.
+pub(super) fn extra_host(text: &str) -> Result<(String, IpAddr), EngineError> {
+    let wrong = || EngineError::Invalid(format!("bad format for add-host: {text:?}"));
+    let (name, address) = text.split_once([':', '=']).ok_or_else(wrong)?;
+    if name.is_empty() {
+        return Err(wrong());
+    }
+    if address == "host-gateway" {
+        return Ok((name.to_owned(), HOST_V4.into()));
+    }
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    let address = bare
+        .parse()
+        .map_err(|_| EngineError::Invalid(format!("invalid IP address in add-host: {address:?}")))?;
+    Ok((name.to_owned(), address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extra_host_has_a_name_and_an_address_or_means_the_computer() {
+        assert_eq!(extra_host("db:10.0.0.1").unwrap(), ("db".to_owned(), "10.0.0.1".parse().unwrap()));
+        assert_eq!(extra_host("db:fe80::1").unwrap().1, "fe80::1".parse::<IpAddr>().unwrap());
+        assert_eq!(extra_host("db=[::1]").unwrap().1, "::1".parse::<IpAddr>().unwrap());
+        assert_eq!(extra_host("me:host-gateway").unwrap().1, IpAddr::from(HOST_V4));
+        assert_eq!(
+            extra_host("db:nowhere").unwrap_err().to_string(),
+            "invalid IP address in add-host: \"nowhere\""
+        );
+        assert_eq!(extra_host("db").unwrap_err().to_string(), "bad format for add-host: \"db\"");
+    }
+
+    #[test]
+    fn what_went_wrong_decides_the_recorded_code() {
+        let code =
+            |kind| LaunchFailure::from(EngineError::Start(Failure { kind, message: String::new() })).code;
+        assert_eq!(code(FailureKind::NotFound), 127);
+        assert_eq!(code(FailureKind::NotExecutable), 126);
+        assert_eq!(code(FailureKind::Other), 128);
+    }
+}

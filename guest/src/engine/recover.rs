@@ -1,0 +1,203 @@
+//! What a new engine makes of what an earlier one left: shims that live are adopted, containers that ended
+//! meanwhile are marked so, half-made and half-removed ones are cleared away.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
+use holm_api::ContainerId;
+use holm_api::link::Configure;
+use nix::sys::signal::Signal;
+
+use super::events::Events;
+use super::machine::MachineFacts;
+use super::networks::Networks;
+use super::records::{self, Definition, Status};
+use super::state::{Event, State};
+use super::table::Table;
+use super::{Container, Engine, EngineError, keeper, launch};
+use crate::container::abilities::HostAbilities;
+use crate::image::{Images, RegistrySettings};
+use crate::layout::Layout;
+use crate::network::Bridge;
+use crate::shim::client::{ShimClient, ShimError};
+use crate::shim::protocol::ExitStatus;
+use crate::snapshot::Layers;
+
+/// Of a container whose end nobody saw: the machine lost its power, or its shim was killed.
+const EXIT_UNKNOWN: i32 = 255;
+
+/// A container as it was found.
+struct Found {
+    definition: Definition,
+    status: Status,
+    /// Set where its shim lives.
+    shim: Option<ShimClient>,
+}
+
+impl Engine {
+    /// Opens what is on the data disk and takes up the containers that still run.
+    pub(crate) async fn open(layout: Layout, configure: &Configure) -> Result<Arc<Self>, EngineError> {
+        let settings = RegistrySettings::from_configure(configure);
+        for folder in [layout.containers(), layout.runtime(), layout.run().join("shims")] {
+            fs::create_dir_all(&folder).map_err(EngineError::system("make a folder"))?;
+        }
+        let read = read_all(&layout).map_err(EngineError::system("read the containers' records"))?;
+        let mut found = Vec::new();
+        for (definition, status) in read {
+            found.push(examine(&layout, definition, status).await);
+        }
+
+        let layers = Layers::open(layout.layers()).map_err(EngineError::system("open the layers"))?;
+        let layers = Arc::new(layers);
+        let held: Vec<_> = found.iter().flat_map(|found| found.definition.image.diff_ids.clone()).collect();
+        let images = Images::open(layout.images(), layers.clone(), &held, settings)
+            .map_err(|error| EngineError::Internal(error.to_string()))?;
+        let in_use: Vec<_> = found.iter().filter_map(|found| found.status.endpoint.clone()).collect();
+
+        let engine = Arc::new(Self {
+            machine: MachineFacts::read(configure.hypervisor.clone()),
+            program: std::env::current_exe().map_err(EngineError::system("find our own program"))?,
+            abilities: HostAbilities::probe()
+                .map_err(EngineError::system("look at what this host can do"))?,
+            layers,
+            images,
+            bridge: Bridge::ensure(&in_use).await?,
+            networks: Networks::open(&layout.networks())?,
+            events: Events::default(),
+            table: Mutex::new(Table::default()),
+            stopping: AtomicBool::new(false),
+            layout,
+        });
+        for found in found {
+            engine.take_up(found);
+        }
+        Ok(engine)
+    }
+
+    fn take_up(self: &Arc<Self>, found: Found) {
+        let Found { definition, status, shim } = found;
+        let mut table = self.table();
+        if let Err(error) = table.names.reserve(&definition.name, &definition.id) {
+            // Two folders with one name can only be somebody's copy; the container stays reachable by its id.
+            tracing::warn!("{}: {error}", definition.id.short());
+        }
+        let id = definition.id.clone();
+        let container = keeper::spawn(self.clone(), definition, status, shim);
+        table.containers.insert(id, container);
+    }
+
+    /// Starts what restart policies ask for, and removes what should have gone with its end. Called when the
+    /// API listens: neither is worth making clients wait.
+    pub(crate) async fn resume(self: &Arc<Self>) {
+        for container in self.containers() {
+            let definition = container.definition();
+            let life = container.status().life;
+            if life.starts_with_engine(definition.restart_policy()) {
+                self.start_again(&container).await;
+            } else if definition.removes_itself()
+                && life.state == State::Exited
+                && let Err(error) = container.remove().await
+            {
+                tracing::warn!("{} is not removed: {error}", container.id().short());
+            }
+        }
+    }
+
+    async fn start_again(&self, container: &Container) {
+        if let Err(error) = container.start_again().await {
+            tracing::warn!("{} does not start again: {error}", container.id().short());
+        }
+    }
+}
+
+/// All containers on the disk; what is half made or half removed goes.
+fn read_all(layout: &Layout) -> io::Result<Vec<(Definition, Status)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(layout.containers())? {
+        let folder = entry?.path();
+        match records::read(&folder) {
+            Ok(Some((definition, status))) if is_home_of(&folder, &definition.id) => {
+                if status.life.state == State::Removing {
+                    clear(&folder);
+                } else {
+                    all.push((definition, status));
+                }
+            }
+            Ok(Some(_)) => tracing::warn!("{} holds another container's record", folder.display()),
+            Ok(None) => clear(&folder),
+            // Not ours to throw away: somebody may want to look at it.
+            Err(error) => tracing::warn!("{} cannot be read: {error}", folder.display()),
+        }
+    }
+    Ok(all)
+}
+
+fn is_home_of(folder: &Path, id: &ContainerId) -> bool {
+    folder.file_name().is_some_and(|name| name == id.as_str())
+}
+
+fn clear(folder: &PathBuf) {
+    tracing::info!("clearing away {}", folder.display());
+    if let Err(error) = records::remove(folder) {
+        tracing::warn!("{} stays: {error}", folder.display());
+    }
+}
+
+/// Finds out how a container fared while no engine watched.
+async fn examine(layout: &Layout, definition: Definition, mut status: Status) -> Found {
+    let folder = layout.container(&definition.id);
+    let shim = ShimClient::new(&layout.shim_socket(&definition.id), &launch::exit_file(&folder));
+    let policy = definition.restart_policy();
+    let adopted = match (status.life.state, shim.state().await) {
+        (State::Running { .. }, Ok((pid, _))) => {
+            status.life.state = State::Running { pid };
+            Some(shim)
+        }
+        (_, Ok(_)) => {
+            // Its start was never acknowledged, so nobody counts on it.
+            clear_shim(&shim).await;
+            None
+        }
+        (State::Running { .. }, Err(_)) => {
+            // A rule cannot refuse an exit.
+            let _ = status.life.apply(missed_exit(&shim).await, policy);
+            None
+        }
+        (_, Err(_)) => None,
+    };
+    if status.life.state == State::Starting {
+        let message = "the engine ended while the container was starting".to_owned();
+        let _ = status.life.apply(Event::StartFailed { code: EXIT_UNKNOWN, message }, policy);
+    }
+    let _ = status.life.apply(Event::ShutDown, policy);
+    if adopted.is_none() {
+        status.endpoint = None;
+    }
+    Found { definition, status, shim: adopted }
+}
+
+async fn missed_exit(shim: &ShimClient) -> Event {
+    match shim.recorded_exit().await {
+        Ok(Some(ExitStatus { code, oom_killed, unix_nanos })) => {
+            let at = i64::try_from(unix_nanos).map_or_else(|_| Utc::now(), DateTime::from_timestamp_nanos);
+            Event::Exited { code, oom_killed, at }
+        }
+        Ok(None) | Err(_) => Event::Exited { code: EXIT_UNKNOWN, oom_killed: false, at: Utc::now() },
+    }
+}
+
+async fn clear_shim(shim: &ShimClient) {
+    let cleared = async {
+        shim.signal(Signal::SIGKILL as i32, true).await?;
+        shim.wait().await?;
+        shim.forget().await
+    };
+    match cleared.await {
+        Ok(()) | Err(ShimError::Gone | ShimError::Container(_)) => {}
+        Err(error) => tracing::warn!("a shim without container stays: {error}"),
+    }
+}

@@ -1,0 +1,190 @@
+//! What a client may ask of a new container. Values that Docker refuses are refused in its words; what Holm
+//! cannot do yet is refused with a sentence, never dropped.
+
+use holm_api::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
+
+use super::networks::NetworkMode;
+use super::{EngineError, launch, parse_signal};
+
+/// Names of the one runtime there is.
+const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
+
+/// Checks all that does not depend on the image.
+pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), EngineError> {
+    check_config(config)?;
+    check_restarts(host)?;
+    check_network(config, host)?;
+    for extra in host.extra_hosts.iter().flatten() {
+        launch::extra_host(extra)?;
+    }
+    if let Some(runtime) = host.runtime.as_deref().filter(|name| !RUNTIMES.contains(name)) {
+        return Err(invalid(format!("unknown or invalid runtime name: {runtime}")));
+    }
+    if host.annotations.iter().flatten().any(|(key, _)| key.is_empty()) {
+        return Err(invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key".to_owned(),
+        ));
+    }
+    match missing(config, host) {
+        Some(what) => {
+            Err(EngineError::NotImplemented(format!("Holm {} cannot {what} yet", holm_api::VERSION)))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_config(config: &ContainerConfig) -> Result<(), EngineError> {
+    if let Some(folder) = config.working_dir.as_deref().filter(|folder| !folder.is_empty())
+        && !folder.starts_with('/')
+    {
+        return Err(invalid(format!(
+            "the working directory '{folder}' is invalid, it needs to be an absolute path"
+        )));
+    }
+    if let Some(signal) = config.stop_signal.as_deref().filter(|text| !text.is_empty()) {
+        parse_signal(signal)?;
+    }
+    for variable in config.env.iter().flatten() {
+        if variable.is_empty() || variable.starts_with('=') {
+            return Err(invalid(format!("invalid environment variable: {variable}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_restarts(host: &HostConfig) -> Result<(), EngineError> {
+    use RestartPolicyNameEnum::{ALWAYS, EMPTY, NO, ON_FAILURE, UNLESS_STOPPED};
+    let Some(policy) = &host.restart_policy else { return Ok(()) };
+    let tries = policy.maximum_retry_count.unwrap_or(0);
+    let negative = if tries < 0 { " and cannot be negative" } else { "" };
+    match policy.name.unwrap_or(EMPTY) {
+        EMPTY if tries != 0 => {
+            return Err(invalid(format!(
+                "invalid restart policy: maximum retry count can only be used with 'on-failure'{negative}"
+            )));
+        }
+        NO | ALWAYS | UNLESS_STOPPED if tries != 0 => {
+            return Err(invalid(format!(
+                "invalid restart policy: maximum retry count can only be used with 'on-failure'{negative}"
+            )));
+        }
+        ON_FAILURE if tries < 0 => {
+            return Err(invalid("invalid restart policy: maximum retry count cannot be negative".to_owned()));
+        }
+        NO | EMPTY => {}
+        _ if host.auto_remove == Some(true) => {
+            return Err(invalid("can't create 'AutoRemove' container with restart policy".to_owned()));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn check_network(config: &ContainerConfig, host: &HostConfig) -> Result<(), EngineError> {
+    let network = NetworkMode::of(host)?;
+    let host_names = host.uts_mode.as_deref() == Some("host");
+    if host_names && config.hostname.as_deref().is_some_and(|name| !name.is_empty()) {
+        return Err(invalid("conflicting options: hostname and the UTS mode".to_owned()));
+    }
+    let links = host.links.iter().flatten().next().is_some();
+    if network == NetworkMode::Host && links {
+        return Err(invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// What of the client's wish is not there yet.
+fn missing(config: &ContainerConfig, host: &HostConfig) -> Option<&'static str> {
+    fn some<T>(list: Option<&[T]>) -> bool {
+        list.is_some_and(|list| !list.is_empty())
+    }
+    let joins = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| mode.starts_with("container:"));
+    let health = config.healthcheck.as_ref().and_then(|check| check.test.as_deref());
+    let checks_health = health.is_some_and(|test| !matches!(test, [] | [_]));
+    [
+        (some(host.binds.as_deref()), "mount folders or volumes"),
+        (some(host.mounts.as_deref()), "mount folders or volumes"),
+        (some(host.volumes_from.as_deref()), "mount folders or volumes"),
+        (some(config.volumes.as_deref()), "mount folders or volumes"),
+        (host.tmpfs.as_ref().is_some_and(|tmpfs| !tmpfs.is_empty()), "mount a tmpfs of one's own"),
+        (host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()), "publish ports"),
+        (host.publish_all_ports == Some(true), "publish ports"),
+        (some(host.links.as_deref()), "link containers"),
+        (joins(&host.pid_mode) || joins(&host.ipc_mode), "join another container's namespaces"),
+        (
+            host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()),
+            "limit a container's disk space",
+        ),
+        (checks_health, "check a container's health"),
+    ]
+    .into_iter()
+    .find_map(|(wanted, what)| wanted.then_some(what))
+}
+
+fn invalid(message: String) -> EngineError {
+    EngineError::Invalid(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use holm_api::models::RestartPolicy;
+
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut ContainerConfig, &mut HostConfig)) -> String {
+        let (mut config, mut host) = (ContainerConfig::default(), HostConfig::default());
+        change(&mut config, &mut host);
+        check(&config, &host).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_plain_container_is_fine() {
+        check(&ContainerConfig::default(), &HostConfig::default()).unwrap();
+    }
+
+    #[test]
+    fn refusals_have_dockers_words() {
+        assert_eq!(
+            refused(|config, _| config.working_dir = Some("here".to_owned())),
+            "the working directory 'here' is invalid, it needs to be an absolute path"
+        );
+        assert_eq!(
+            refused(|_, host| {
+                host.auto_remove = Some(true);
+                host.restart_policy = Some(RestartPolicy {
+                    name: Some(RestartPolicyNameEnum::ALWAYS),
+                    maximum_retry_count: None,
+                });
+            }),
+            "can't create 'AutoRemove' container with restart policy"
+        );
+        assert_eq!(
+            refused(|_, host| {
+                host.restart_policy = Some(RestartPolicy {
+                    name: Some(RestartPolicyNameEnum::ALWAYS),
+                    maximum_retry_count: Some(-1),
+                });
+            }),
+            "invalid restart policy: maximum retry count can only be used with 'on-failure' and cannot be negative"
+        );
+        assert_eq!(refused(|_, host| host.network_mode = Some("mine".to_owned())), "network mine not found");
+        assert_eq!(
+            refused(|_, host| host.runtime = Some("kata".to_owned())),
+            "unknown or invalid runtime name: kata"
+        );
+        assert_eq!(
+            refused(|config, _| config.env = Some(vec!["=x".to_owned()])),
+            "invalid environment variable: =x"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_not_dropped() {
+        assert!(
+            refused(|_, host| host.binds = Some(vec!["/a:/b".to_owned()])).contains("cannot mount folders")
+        );
+        assert!(refused(|_, host| host.publish_all_ports = Some(true)).contains("cannot publish ports"));
+    }
+}
