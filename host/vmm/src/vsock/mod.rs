@@ -21,3 +21,5 @@ mod packet;
 
 pub(crate) use device::{Device, Id, Limits, Outgoing, Received};
 pub(crate) use packet::{HEADER_SIZE, Header};
+#[cfg(test)]
+pub(crate) use packet::{HOST_CID, Operation};

@@ -202,6 +202,7 @@ impl Pump {
     fn receive(&mut self, memory: &GuestMemoryMmap, queue: &mut Guest) -> bool {
         let mut batch = Batch::default();
         let mut count = 0;
+        let mut looked_again_at = None;
         loop {
             while let Some(chain) = queue.get_queue_mut().pop_descriptor_chain(memory) {
                 self.receive_packet(memory, queue, &mut batch, chain);
@@ -212,10 +213,12 @@ impl Pump {
                 }
             }
             self.deliver(queue, &mut batch);
-            // True where one has come since the last look.
-            if !queue.enable_notification().unwrap_or(false) {
+            // True where one has come since the last look. A guest that has broken its queue has one for ever, and none
+            // to take.
+            if !queue.enable_notification().unwrap_or(false) || looked_again_at == Some(count) {
                 return false;
             }
+            looked_again_at = Some(count);
         }
     }
 
@@ -282,13 +285,15 @@ impl Pump {
     /// Gives the guest what there is for it, as far as it has buffers. True where more is left for the next run.
     fn send(&mut self, memory: &GuestMemoryMmap, queue: &mut Guest) -> bool {
         let mut count = 0;
+        let mut looked_again_at = None;
         while self.device.has_outgoing() {
             if count >= LONGEST_RUN {
                 return true;
             }
             let Some(chain) = queue.get_queue_mut().pop_descriptor_chain(memory) else {
                 // Only now it matters to hear of new ones. True where one has come since the last look.
-                if queue.enable_notification().unwrap_or(false) {
+                if queue.enable_notification().unwrap_or(false) && looked_again_at != Some(count) {
+                    looked_again_at = Some(count);
                     continue;
                 }
                 return false;
