@@ -10,7 +10,8 @@
 
 mod choice;
 mod machine;
-#[cfg(target_os = "linux")] // Portable, but only a backend of Linux uses it so far.
+// Portable, but only a backend of Linux uses it so far.
+#[cfg(any(target_os = "linux", test))]
 mod vsock;
 
 #[cfg(target_os = "linux")]

@@ -4,11 +4,10 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// Compiles `guest.c` into `folder` and packs it.
-pub(crate) fn build(folder: &Path) -> io::Result<()> {
+/// Compiles the program and packs it as `initramfs` in `folder`.
+pub(crate) fn build(source: &Path, folder: &Path) -> io::Result<()> {
     let program = folder.join("guest");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/vsock/guest.c");
-    let status = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source).status()?;
+    let status = Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(source).status()?;
     if !status.success() {
         return Err(io::Error::other("the guest's program does not compile: is libc6-dev installed?"));
     }

@@ -53,7 +53,8 @@ pub(crate) fn main() -> io::Result<()> {
     let arguments = arguments()?;
     let folder = tempfile::tempdir()?;
     std::os::unix::fs::symlink(&arguments.kernel, folder.path().join("vmlinux"))?;
-    super::initramfs::build(folder.path())?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/vsock/guest.c");
+    super::initramfs::build(&source, folder.path())?;
     let runtime = tokio::runtime::Runtime::new()?;
 
     let bare = median((0..RUNS).map(|_| bare_init(folder.path())).collect::<io::Result<_>>()?);

@@ -80,8 +80,13 @@ impl Child {
 
     /// SIGKILL. Does nothing to one that has ended.
     pub(crate) fn kill(&self) {
-        // ESRCH: it has ended already, which is all that was wanted.
-        let _ = pidfd_send_signal(self.descriptor.as_fd(), Signal::KILL);
+        kill(&self.descriptor);
+    }
+
+    /// Does as `kill`, for those who may outlive this value.
+    pub(crate) fn killer(&self) -> impl Fn() + Send + Sync + 'static {
+        let descriptor = Arc::clone(&self.descriptor);
+        move || kill(&descriptor)
     }
 
     /// How it ended, if it has.
@@ -103,6 +108,11 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn kill(process: &OwnedFd) {
+    // ESRCH: it has ended already, which is all that was wanted.
+    let _ = pidfd_send_signal(process.as_fd(), Signal::KILL);
 }
 
 /// Waits until the machine behind `exit` has ended.

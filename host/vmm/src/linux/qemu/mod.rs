@@ -94,6 +94,8 @@ impl Hypervisor for Qemu {
         };
         let child = Child::keep(NAME, start, finish)?;
         await_start(&child, &negotiated)?;
+        // A machine that cannot be talked to would neither work nor end.
+        vsock.when_ended(child.killer());
         Ok(Box::new(QemuMachine::new(child, vsock)))
     }
 }

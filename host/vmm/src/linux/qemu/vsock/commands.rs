@@ -53,6 +53,10 @@ impl Commands {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Has the thread look again.
     pub(super) fn ring(&self) {
         // EAGAIN: the counter is full, so the bell rings already.

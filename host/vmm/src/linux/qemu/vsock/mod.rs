@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream as BlockingStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
 use tokio::net::UnixStream;
@@ -40,6 +40,7 @@ const BACKLOG: usize = 128;
 /// The host's side of a guest's vsock.
 pub(super) struct Vsock {
     commands: Arc<Commands>,
+    when_ended: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
 }
 
 impl Vsock {
@@ -49,14 +50,27 @@ impl Vsock {
         let commands = Arc::new(Commands::new()?);
         let (for_qemu, listener) = private_connection(folder)?;
         let (negotiated, when_negotiated) = mpsc::channel();
-        let thread_commands = Arc::clone(&commands);
+        let when_ended = Arc::new(OnceLock::<Box<dyn Fn() + Send + Sync>>::new());
+        let vsock = Self { commands: Arc::clone(&commands), when_ended: Arc::clone(&when_ended) };
         thread::Builder::new().name("vsock".into()).spawn(move || {
-            if let Err(error) = serve(listener, &thread_commands, negotiated) {
-                tracing::error!(error = %error, "the vsock device ended");
+            if let Err(error) = serve(listener, &commands, negotiated) {
+                tracing::error!(%error, "the vsock device ended");
             }
-            thread_commands.close();
+            commands.close();
+            if let Some(act) = when_ended.get() {
+                act();
+            }
         })?;
-        Ok((Self { commands }, for_qemu, when_negotiated))
+        Ok((vsock, for_qemu, when_negotiated))
+    }
+
+    /// Does `act`, perhaps twice, when the device has ended, be it because QEMU has or for an error of its own.
+    pub(super) fn when_ended(&self, act: impl Fn() + Send + Sync + 'static) {
+        let act = self.when_ended.get_or_init(|| Box::new(act));
+        // It may have ended before there was anything to do.
+        if self.commands.is_closed() {
+            act();
+        }
     }
 
     /// Opens a stream to a port of the guest.

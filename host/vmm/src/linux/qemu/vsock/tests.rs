@@ -87,7 +87,7 @@ impl Rig {
         let sending = Ring { base: 0x4000, buffers: 0x80000, added: 0, seen: 0 };
         let commands = Arc::new(Commands::new().unwrap());
         let mut rig = Self {
-            vsock: Vsock { commands: Arc::clone(&commands) },
+            vsock: vsock(&commands),
             pump: Pump::new(commands).unwrap(),
             to_guest: receiving.queue(&memory),
             from_guest: sending.queue(&memory),
@@ -140,7 +140,7 @@ impl Rig {
 
     /// A stream that the guest accepted, and the header with which it answers on it.
     async fn connected(&mut self) -> (UnixStream, Header) {
-        let vsock = Vsock { commands: Arc::clone(&self.vsock.commands) };
+        let vsock = vsock(&self.vsock.commands);
         let mut connecting = Box::pin(vsock.connect(80));
         once(&mut connecting).await;
         self.turn();
@@ -148,6 +148,10 @@ impl Rig {
         self.send(&answer, &[]);
         (connecting.await.unwrap(), answer)
     }
+}
+
+fn vsock(commands: &Arc<Commands>) -> Vsock {
+    Vsock { commands: Arc::clone(commands), when_ended: Arc::default() }
 }
 
 /// Has a future do what it does at first.
@@ -187,7 +191,7 @@ fn shutdown(on: &Header, flags: u32) -> Header {
 async fn before_the_guests_driver_is_up_a_connect_is_refused() {
     let mut rig = Rig::new();
     rig.to_guest.set_enabled(false);
-    let vsock = Vsock { commands: Arc::clone(&rig.vsock.commands) };
+    let vsock = vsock(&rig.vsock.commands);
     let mut connecting = Box::pin(vsock.connect(80));
     once(&mut connecting).await;
     rig.turn();
@@ -197,7 +201,7 @@ async fn before_the_guests_driver_is_up_a_connect_is_refused() {
 #[tokio::test]
 async fn a_port_nobody_listens_on_refuses() {
     let mut rig = Rig::new();
-    let vsock = Vsock { commands: Arc::clone(&rig.vsock.commands) };
+    let vsock = vsock(&rig.vsock.commands);
     let mut connecting = Box::pin(vsock.connect(80));
     once(&mut connecting).await;
     rig.turn();
@@ -217,7 +221,7 @@ async fn after_the_device_has_ended_everything_is_not_connected() {
 #[tokio::test]
 async fn a_connect_that_is_given_up_resets() {
     let mut rig = Rig::new();
-    let vsock = Vsock { commands: Arc::clone(&rig.vsock.commands) };
+    let vsock = vsock(&rig.vsock.commands);
     let mut connecting = Box::pin(vsock.connect(80));
     once(&mut connecting).await;
     rig.turn();
