@@ -75,9 +75,11 @@ pub(super) enum BootError {
 }
 
 /// A step that failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the step `{step}` failed: {}", sentence(error))]
 pub(super) struct Failure {
     pub(super) step: &'static str,
+    /// Told in the text with all its causes, so it is not a source as well.
     pub(super) error: BootError,
 }
 

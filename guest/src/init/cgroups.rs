@@ -58,14 +58,18 @@ pub(super) fn enter(cgroup: &str, pid: u32) -> io::Result<()> {
 /// Hands every controller that is there to the cgroups below, and tells which those are.
 fn hand_down(cgroup: &Path) -> io::Result<Vec<String>> {
     let offered = fs::read_to_string(cgroup.join("cgroup.controllers"))?;
-    for controller in offered.split_whitespace() {
-        // One at a time, because a write of several fails as a whole. One that cannot be handed down, as `cpu`
-        // beside realtime processes, is missed below.
-        if let Err(error) = fs::write(cgroup.join("cgroup.subtree_control"), format!("+{controller}")) {
-            tracing::warn!(%error, "the cgroup controller {controller} cannot be handed down");
+    let control = cgroup.join("cgroup.subtree_control");
+    let all: Vec<_> = offered.split_whitespace().map(|controller| format!("+{controller}")).collect();
+    // All at once, because the kernel waits for every processor at each write, which a boot can do without. Where
+    // one cannot be handed down, as `cpu` beside realtime processes, it refuses them all.
+    if fs::write(&control, all.join(" ")).is_err() {
+        for controller in &all {
+            if let Err(error) = fs::write(&control, controller) {
+                tracing::warn!(%error, "a cgroup controller cannot be handed down: {controller}");
+            }
         }
     }
-    let handed_down = fs::read_to_string(cgroup.join("cgroup.subtree_control"))?;
+    let handed_down = fs::read_to_string(&control)?;
     Ok(handed_down.split_whitespace().map(str::to_owned).collect())
 }
 

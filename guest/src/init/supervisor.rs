@@ -62,7 +62,7 @@ async fn meet_and_keep(
     signals: &mut Signals,
 ) -> (End, Option<Link>) {
     if let Err(failure) = &prepared {
-        tracing::error!("{:?}", failure.message());
+        tracing::error!("{failure}");
     }
     let met = match boot.transport.listen(port::LINK) {
         Ok(listener) => tokio::select! {
@@ -85,7 +85,7 @@ async fn meet_and_keep(
     match end {
         Ok(()) => (End::Orderly, Some(link)),
         Err(failure) => {
-            tracing::error!("{:?}", failure.message());
+            tracing::error!("{failure}");
             if link.send(&failure.message()).await.is_ok() {
                 link.until_closed(LAST_WORDS).await;
             }
