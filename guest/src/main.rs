@@ -44,6 +44,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(words) = shim::reaper::asked(std::env::args_os()) {
+        return shim::reaper::run(&words);
+    }
     // Standard error is the machine's console, which has the kernel's own time stamps beside ours and
     // understands no colours.
     tracing_subscriber::fmt()

@@ -1,7 +1,7 @@
 //! Containers in shims of the built `holmd`, driven by the engine's own client. Each test runs again in mount,
 //! pid and cgroup namespaces of its own, with which everything it started goes.
 //!
-//! Wants root, `unshare` (util-linux) and a static busybox (Debian's busybox-static).
+//! Wants root, `unshare` (util-linux), a static busybox (Debian's busybox-static) and a C compiler.
 
 #![allow(dead_code, unreachable_pub, reason = "these modules offer the engine more than the tests need")]
 
@@ -13,9 +13,12 @@ mod shim {
     pub mod message;
     pub mod protocol;
 }
+#[path = "../src/container/mod.rs"]
+mod container;
 #[path = "shim/machine.rs"]
 mod machine;
 
+use holm_api::models::HostConfig;
 use holm_api::stream::Channel;
 use machine::{Machine, isolated, text};
 use shim::client::{ShimError, Streams};
@@ -314,5 +317,71 @@ fn a_hundred_layers_make_one_root() {
         shim.start().await.unwrap();
         assert_eq!(output.next().await.unwrap().unwrap().1, "100\n");
         shim.wait().await.unwrap();
+    });
+}
+
+#[test]
+fn a_container_by_dockers_defaults_is_kept_from_the_machine() {
+    isolated("a_container_by_dockers_defaults_is_kept_from_the_machine", async |machine: Machine| {
+        machine.add_probe();
+        let told = machine.run_default(&["/bin/probe"], HostConfig::default()).await;
+        assert_eq!(
+            told,
+            "vsock EPERM\ninet 0\nclone 0\nclone-user EPERM\nclone3 ENOSYS\nunshare EPERM\nnull 0\nmknod 0\n\
+             disk EPERM\nsysctl EROFS\n"
+        );
+        let unconfined =
+            HostConfig { security_opt: Some(vec!["seccomp=unconfined".into()]), ..Default::default() };
+        let told = machine.run_default(&["/bin/probe"], unconfined).await;
+        assert!(told.starts_with("vsock EPERM\ninet 0\nclone 0\nclone-user 0\n"), "{told}");
+        assert!(told.contains("mknod 0\ndisk EPERM\n"), "{told}");
+    });
+}
+
+#[test]
+fn a_container_by_dockers_defaults_has_its_names_mounts_and_limits() {
+    isolated("a_container_by_dockers_defaults_has_its_names_mounts_and_limits", async |machine: Machine| {
+        let script = "hostname; cat /etc/hostname; mount | grep -c ^cgroup; touch /sys/x 2>&1; cat /proc/keys; \
+                      ls /dev | grep -v core; ls -A /proc/acpi; grep CapEff /proc/self/status; cat /proc/sys/net/ipv4/ip_unprivileged_port_start";
+        let told = machine.run_default(&["sh", "-c", script], HostConfig::default()).await;
+        assert_eq!(
+            told,
+            "box\nbox\n1\ntouch: /sys/x: Read-only file system\nfd\nfull\nmqueue\nnull\nptmx\npts\n\
+             random\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\nCapEff:\t00000000a80425fb\n0\n"
+        );
+        let read_only = HostConfig { readonly_rootfs: Some(true), ..Default::default() };
+        let told =
+            machine.run_default(&["sh", "-c", "touch /x 2>&1; touch /dev/shm/x && echo ok"], read_only).await;
+        assert_eq!(told, "touch: /x: Read-only file system\nok\n");
+    });
+}
+
+#[test]
+fn a_small_init_passes_signals_on_and_reaps() {
+    isolated("a_small_init_passes_signals_on_and_reaps", async |machine: Machine| {
+        let with_init = || HostConfig { init: Some(true), ..Default::default() };
+        // Orphans of the first shell become children of process 1, which must not keep them.
+        let script = "sh -c 'sleep 0.01 & exec true'; while sleep 0.05; do ls /proc/[0-9]*/exe | wc -l; break; done; \
+                      cat /proc/1/comm; exit 3";
+        let container = machine.default_container(&["sh", "-c", script], with_init());
+        let (told, code) = container.run().await;
+        assert!(told.ends_with("docker-init\n"), "{told}");
+        assert_eq!(code, 3);
+
+        let script = "trap 'echo got; exit 4' TERM; echo up; while true; do sleep 0.01; done";
+        let container = machine.default_container(&["sh", "-c", script], with_init());
+        let (shim, _) = container.launch().await.unwrap();
+        let (mut output, _) = shim.attach(OUTPUT).await.unwrap();
+        shim.start().await.unwrap();
+        assert_eq!(output.next().await.unwrap().unwrap().1, "up\n");
+        shim.signal(15, false).await.unwrap();
+        assert_eq!(output.next().await.unwrap().unwrap().1, "got\n");
+        assert_eq!(shim.wait().await.unwrap().code, 4);
+
+        let (told, code) = machine.default_container(&["nope"], with_init()).run().await;
+        assert_eq!(
+            (told.split_once("] ").unwrap().1, code),
+            ("exec nope failed: No such file or directory\n", 127)
+        );
     });
 }

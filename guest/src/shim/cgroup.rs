@@ -30,6 +30,11 @@ impl Cgroup {
         Self { folder: Path::new(ROOT).join(path.strip_prefix("/").unwrap_or(path)) }
     }
 
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether the kernel killed one of its processes for want of memory.
     pub(super) fn oom_killed(&self) -> bool {
         // Without the memory controller there is no such file, and no limit to hit.

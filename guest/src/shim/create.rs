@@ -22,7 +22,7 @@ use super::execute::Execute;
 use super::protocol::{Failure, FailureKind, ShimConfig};
 use super::rootfs::Rootfs;
 use super::streams::{Streams, receive_terminal};
-use super::{bundle, leftovers};
+use super::{bundle, device_rules, leftovers};
 use crate::container::users::{self, ResolvedUser};
 
 /// A container that waits for its start.
@@ -59,7 +59,11 @@ pub(super) fn create(bundle: &Path, config: &ShimConfig, mut spec: Spec) -> Resu
 
     let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
     let (report, reporter) = pipe_with(flags).map_err(|e| system(e.into()))?;
-    let built = build(bundle, config, &user, Execute::new(reporter));
+    let built = build(bundle, config, &user, Execute::new(reporter)).and_then(|built| {
+        // The container's first process waits for its start, and has made its own device nodes.
+        device_rules::enforce(&cgroup, &spec).map_err(BuildError::DeviceRules)?;
+        Ok(built)
+    });
     let (container, streams) = built.map_err(|error| {
         let undone = leftovers::remove(&config.runtime, &config.id, &cgroup);
         undone.unwrap_or_else(|e| tracing::error!("cannot remove a container that was not created: {e}"));
@@ -75,6 +79,8 @@ pub(super) fn create(bundle: &Path, config: &ShimConfig, mut spec: Spec) -> Resu
 enum BuildError {
     #[error(transparent)]
     Streams(#[from] io::Error),
+    #[error("cannot restrict devices")]
+    DeviceRules(#[source] io::Error),
     #[error(transparent)]
     Container(#[from] Box<LibcontainerError>),
 }

@@ -4,20 +4,30 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use holm_api::ContainerId;
+use holm_api::models::{ContainerConfig, HostConfig};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use crate::shim::client::{self, ShimClient, ShimError};
+use crate::container::abilities::HostAbilities;
+use crate::container::etc_files::{EtcContent, EtcFiles};
+use crate::container::{Joined, SpecInput, spec};
+use crate::shim::client::{self, ShimClient, ShimError, Streams};
 use crate::shim::protocol::{LogFile, Overlay, ShimConfig, Stdin};
 
+/// A test that takes longer hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
 const INSIDE: &str = "HOLM_TEST_INSIDE";
-const APPLETS: [&str; 13] =
-    ["sh", "cat", "sleep", "true", "head", "stty", "tty", "id", "ls", "wc", "mount", "grep", "env"];
+const APPLETS: [&str; 15] = [
+    "sh", "cat", "sleep", "true", "head", "stty", "tty", "id", "ls", "wc", "mount", "grep", "env",
+    "hostname", "touch",
+];
 
 /// Runs `body` in namespaces of its own, by running the test called `name` again.
 pub fn isolated(name: &str, body: impl AsyncFnOnce(Machine)) {
@@ -36,7 +46,8 @@ pub fn isolated(name: &str, body: impl AsyncFnOnce(Machine)) {
     let cgroup2 = mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), None::<&str>);
     cgroup2.expect("cgroup2 can be mounted: this test wants root");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(body(Machine::new()));
+    let ended = runtime.block_on(async { timeout(DEADLINE, body(Machine::new())).await });
+    ended.expect("the test ends before its deadline");
 }
 
 /// What the tests print on.
@@ -69,7 +80,9 @@ impl Machine {
         .expect("a file");
         fs::write(image.join("etc/group"), "root:x:0:\nadm:x:4:\nweb:x:1001:\n").expect("a file");
         fs::create_dir_all(folder.path().join("run")).expect("a folder");
-        Self { folder }
+        let machine = Self { folder };
+        machine.add_init();
+        machine
     }
 
     fn path(&self) -> &Path {
@@ -108,6 +121,63 @@ impl Machine {
         };
         let spec_json = minimal_spec(&config, &Path::new("/").join(self.cgroup()), args);
         TestContainer { config, spec_json, bundle, folder }
+    }
+
+    /// A container of Docker's defaults but for `host`, not launched.
+    pub fn default_container(&self, args: &[&str], host: HostConfig) -> TestContainer {
+        let mut container = self.container(&[]);
+        let files = EtcFiles::in_folder(&container.folder);
+        files.write(&EtcContent { hostname: "box".into(), ..Default::default() }).expect("files");
+        let config = ContainerConfig {
+            cmd: Some(args.iter().map(ToString::to_string).collect()),
+            hostname: Some("box".into()),
+            ..Default::default()
+        };
+        let host = HostConfig { cgroup_parent: Some(self.cgroup().display().to_string()), ..host };
+        let input = SpecInput {
+            id: &container.config.id,
+            config: &config,
+            host: &host,
+            rootfs: &container.config.rootfs.target,
+            files: &files,
+            mounts: &[],
+            joined: Joined::default(),
+            program: &self.path().join("holmd"),
+            abilities: &HostAbilities::probe().expect("abilities"),
+        };
+        let (spec, warnings) = spec(&input).expect("a spec");
+        assert!(warnings.is_empty(), "{warnings:?}");
+        container.spec_json = serde_json::to_value(spec).expect("a spec");
+        container
+    }
+
+    /// Runs a container of Docker's defaults but for `host`, which must succeed.
+    pub async fn run_default(&self, args: &[&str], host: HostConfig) -> String {
+        let (told, code) = self.default_container(args, host).run().await;
+        assert_eq!(code, 0, "{told}");
+        told
+    }
+
+    /// Puts `probe` into the image.
+    pub fn add_probe(&self) {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shim/probe.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-static", "-o"]).arg(self.path().join("image/bin/probe")).arg(source);
+        assert!(compiler.status().expect("a C compiler is installed").success());
+    }
+
+    /// Puts `holmd` where containers get their small init from, and what it is linked with into the image: the one
+    /// that is built for tests is no static program.
+    fn add_init(&self) {
+        let program = env!("CARGO_BIN_EXE_holmd");
+        fs::copy(program, self.path().join("holmd")).expect("holmd is built");
+        let listed = Command::new("ldd").arg(program).output().expect("ldd runs").stdout;
+        let words = text(&listed).split_whitespace().filter(|word| word.starts_with('/'));
+        for library in words {
+            let place = self.path().join("image").join(&library[1..]);
+            fs::create_dir_all(place.parent().expect("a folder")).expect("a folder");
+            fs::copy(library, place).expect("a library");
+        }
     }
 
     /// What shims have left in the kernel and on disk.
@@ -171,6 +241,21 @@ impl TestContainer {
         let spec = serde_json::from_value(self.spec_json.clone()).expect("a spec");
         let program = Path::new(env!("CARGO_BIN_EXE_holmd"));
         client::launch(program, &self.bundle, &spec, &self.config).await
+    }
+
+    /// Runs it to its end: all that it wrote, and its exit code.
+    pub async fn run(&self) -> (String, i32) {
+        let (shim, _) = self.launch().await.expect("it is created");
+        let streams = Streams { stdin: false, stdout: true, stderr: true };
+        let (mut output, _) = shim.attach(streams).await.expect("it lives");
+        shim.start().await.expect("it starts");
+        let mut told = Vec::new();
+        while let Some((_, bytes)) = output.next().await.expect("it lives") {
+            told.extend(bytes);
+        }
+        let code = shim.wait().await.expect("it ends").code;
+        shim.forget().await.expect("it lingers");
+        (text(&told).to_owned(), code)
     }
 
     /// Adds a layer that holds one file.
