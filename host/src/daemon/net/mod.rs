@@ -29,11 +29,11 @@ mod timers;
 mod udp;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use holm_vmm::Stream;
 
-pub(crate) use self::dns::Resolvers;
 pub(crate) use self::stats::Stats;
 
 /// The gateway's limits, and whom it asks for names.
@@ -50,8 +50,9 @@ pub(crate) struct GatewayConfig {
     pub(crate) most_ping_flows: usize,
     /// Bytes of buffers beyond the 16 KiB that each direction of each flow may have anyway.
     pub(crate) buffer_budget: usize,
-    /// The DNS servers behind the gateway's own.
-    pub(crate) resolvers: Resolvers,
+    /// The DNS servers behind the gateway's own, and nothing else that knows names; `None`: the host's, its
+    /// hosts file and whatever else it has.
+    pub(crate) resolvers: Option<Vec<SocketAddr>>,
 }
 
 impl Default for GatewayConfig {
@@ -62,7 +63,7 @@ impl Default for GatewayConfig {
             most_udp_flows: 2_048,
             most_ping_flows: 256,
             buffer_budget: 64 << 20,
-            resolvers: Resolvers::System,
+            resolvers: None,
         }
     }
 }
@@ -112,7 +113,7 @@ mod fuzz {
     fn serve(packets: Vec<Vec<u8>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let config = GatewayConfig { resolvers: Resolvers::Fixed(Vec::new()), ..Default::default() };
+            let config = GatewayConfig { resolvers: Some(Vec::new()), ..Default::default() };
             let gateway = Arc::new(Gateway::new(config));
             let (guest, host) = tokio::io::duplex(1 << 16);
             let (mut reader, mut writer) = tokio::io::split(guest);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::core::Core;
 use super::icmp::{self, Echo, HEADER, Kind, Quote, Unreachable, parse_echo, write_echo};
-use super::os::echo::{self, Ident};
+use super::os::echo;
 use super::packet::IpPacket;
 use super::ready::{FlowWaker, Id};
 use super::route::{Route, route};
@@ -162,11 +162,11 @@ impl Ping {
 
 impl Entry {
     fn open(key: PingKey, ident: u16, core: &Core) -> io::Result<Self> {
-        let (socket, whose) = echo::open(key.far)?;
+        let (socket, ident) = echo::open(key.far, ident)?;
         let flow_waker = core.ready.waker(Id::Ping(key));
         let entry = Self {
             socket: UdpSocket::from_std(socket)?,
-            ident: (whose == Ident::Ours).then_some(ident),
+            ident,
             last: [0; HEADER],
             until: Instant::now(),
             waker: Waker::from(Arc::clone(&flow_waker)),

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
-use super::{PORT, Resolvers, Transport};
+use super::{PORT, Transport};
 
 /// How long one server may take. All attempts together end before clients, which wait five seconds, ask again.
 const ATTEMPT: Duration = Duration::from_millis(1500);
@@ -29,14 +29,15 @@ const HEADER: usize = 12;
 
 /// Asks the host's servers.
 pub(super) struct Forwarder {
-    resolvers: Resolvers,
+    /// `None`: those of the host's configuration.
+    fixed: Option<Vec<SocketAddr>>,
     read: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
     ids: RandomState,
 }
 
 impl Forwarder {
-    pub(super) fn new(resolvers: Resolvers) -> Self {
-        Self { resolvers, read: Mutex::new(None), ids: RandomState::new() }
+    pub(super) fn new(fixed: Option<Vec<SocketAddr>>) -> Self {
+        Self { fixed, read: Mutex::new(None), ids: RandomState::new() }
     }
 
     /// The answer to `message`, a query with one question.
@@ -74,7 +75,7 @@ impl Forwarder {
     }
 
     async fn servers(&self) -> Vec<SocketAddr> {
-        if let Resolvers::Fixed(servers) = &self.resolvers {
+        if let Some(servers) = &self.fixed {
             return servers.clone();
         }
         let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();

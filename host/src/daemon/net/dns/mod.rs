@@ -39,16 +39,6 @@ const LIFETIME: u32 = 30;
 /// Bytes buffered between a client's connection and the server.
 const STREAM_BUFFER: usize = 16 << 10;
 
-/// Which DNS servers are asked.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Resolvers {
-    /// Those of the host's configuration, which is read again as it changes.
-    #[default]
-    System,
-    /// These, and no other way of the host's to find a name.
-    Fixed(Vec<SocketAddr>),
-}
-
 /// How a question came, which decides how long an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
@@ -69,15 +59,11 @@ struct Server {
 }
 
 impl Dns {
-    pub(super) fn new(resolvers: Resolvers) -> Self {
-        let hosts = matches!(resolvers, Resolvers::System).then(HostsFile::system);
+    /// A server that asks `resolvers`, and no other way of the host's to find a name; `None`: as the host does.
+    pub(super) fn new(resolvers: Option<Vec<SocketAddr>>) -> Self {
+        let hosts = resolvers.is_none().then(HostsFile::system);
         let forwarder = Forwarder::new(resolvers);
         Self(Arc::new(Server { forwarder, hosts, places: Semaphore::new(MOST_WAITING) }))
-    }
-
-    /// Questions under way.
-    pub(super) fn waiting(&self) -> usize {
-        MOST_WAITING - self.0.places.available_permits()
     }
 
     /// The answer to a message; `None` to one that deserves none.
@@ -123,8 +109,9 @@ async fn serve_stream(dns: Dns, mut stream: DuplexStream) -> std::io::Result<()>
         timeout(STREAM_IDLE, stream.read_exact(&mut message)).await??;
         let Some(answer) = dns.answer(&message, Transport::Tcp).await else { break };
         let Ok(length) = u16::try_from(answer.len()) else { break };
-        timeout(STREAM_IDLE, stream.write_u16(length)).await??;
-        timeout(STREAM_IDLE, stream.write_all(&answer)).await??;
+        // In one piece: some clients take the length and the answer for one segment.
+        let framed = [&length.to_be_bytes()[..], &answer].concat();
+        timeout(STREAM_IDLE, stream.write_all(&framed)).await??;
     }
     stream.shutdown().await
 }
@@ -156,33 +143,32 @@ impl Server {
         }
         let system = address && self.hosts.is_some();
         if system && local::is_multicast_dns(question.name()) {
-            return Resolved::Here(self.ask_system(request, question).await);
+            return Resolved::Here(ask_system(request, question, ResponseCode::NXDomain).await);
         }
         match self.forwarder.forward(message, transport).await {
             Ok(bytes) => Resolved::Forwarded(bytes),
             Err(error) => {
                 tracing::debug!(name = %question.name(), %error, "no DNS server answers");
                 Resolved::Here(match system {
-                    true => self.ask_system(request, question).await,
+                    true => ask_system(request, question, ResponseCode::ServFail).await,
                     false => reply(request, ResponseCode::ServFail),
                 })
             }
         }
     }
+}
 
-    /// Asks as any program on the host would.
-    async fn ask_system(&self, request: &Message, question: &Query) -> Message {
-        let name = question.name().to_ascii();
-        let name = name.trim_end_matches('.');
-        let found = timeout(LOOKUP_LIMIT, tokio::net::lookup_host((name, 0))).await;
-        match found {
-            Ok(Ok(addresses)) => {
-                let addresses: Vec<_> =
-                    addresses.map(|address| local::seen_from_guest(address.ip())).collect();
-                with_addresses(request, question, &addresses)
-            }
-            Ok(Err(_)) | Err(_) => reply(request, ResponseCode::ServFail),
+/// Asks as any program on the host would. `otherwise` is what a name that is not found means.
+async fn ask_system(request: &Message, question: &Query, otherwise: ResponseCode) -> Message {
+    let name = question.name().to_ascii();
+    let name = name.trim_end_matches('.');
+    match timeout(LOOKUP_LIMIT, tokio::net::lookup_host((name, 0))).await {
+        Ok(Ok(addresses)) => {
+            let addresses: Vec<_> = addresses.map(|address| local::seen_from_guest(address.ip())).collect();
+            with_addresses(request, question, &addresses)
         }
+        Ok(Err(_)) => reply(request, otherwise),
+        Err(_) => reply(request, ResponseCode::ServFail),
     }
 }
 
@@ -226,7 +212,7 @@ mod fuzz {
     #[test]
     fn no_message_breaks_the_server() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let dns = Dns::new(Resolvers::Fixed(Vec::new()));
+        let dns = Dns::new(Some(Vec::new()));
         bolero::check!().for_each(|bytes: &[u8]| {
             runtime.block_on(dns.answer(bytes, Transport::Udp));
         });

@@ -27,7 +27,7 @@ fn addresses(message: &Message) -> Vec<IpAddr> {
 }
 
 fn alone() -> Dns {
-    Dns::new(Resolvers::Fixed(Vec::new()))
+    Dns::new(Some(Vec::new()))
 }
 
 /// Answers every question with 10.9.8.7, truncated over UDP if `truncate`.
@@ -71,7 +71,7 @@ async fn server(truncate: bool) -> (Dns, AbortOnDropHandle<()>) {
             }
         }
     });
-    (Dns::new(Resolvers::Fixed(vec![address])), AbortOnDropHandle::new(task))
+    (Dns::new(Some(vec![address])), AbortOnDropHandle::new(task))
 }
 
 #[tokio::test]
@@ -109,7 +109,6 @@ async fn other_names_are_asked_outside_and_forged_answers_are_not_believed() {
     let (dns, _server) = server(false).await;
     let answer = ask(&dns, "example.com.", RecordType::A).await;
     assert_eq!(addresses(&answer), [IpAddr::from([10, 9, 8, 7])]);
-    assert_eq!(dns.waiting(), 0);
 }
 
 #[tokio::test]

@@ -64,7 +64,8 @@ impl Buffer {
         let mut ring = RingBuffer::new(vec![0; total.next_power_of_two().clamp(FIRST, LARGEST)]);
         while !self.ring.is_empty() {
             let part = self.ring.dequeue_many(usize::MAX);
-            ring.enqueue_slice(part);
+            let moved = ring.enqueue_slice(part);
+            debug_assert_eq!(moved, part.len(), "the new ring is larger");
         }
         self.ring = ring;
     }
@@ -95,7 +96,8 @@ impl Buffer {
     /// growing later would lose them.
     pub(super) fn write_ahead(&mut self, offset: usize, bytes: &[u8]) {
         self.grow(self.limit);
-        self.ring.write_unallocated(offset, bytes);
+        let written = self.ring.write_unallocated(offset, bytes);
+        debug_assert_eq!(written, bytes.len(), "the window ends within the limit");
     }
 
     /// The first bytes held, in one piece.
@@ -105,7 +107,8 @@ impl Buffer {
 
     /// Copies bytes from `offset` on.
     pub(super) fn copy_to(&mut self, offset: usize, target: &mut [u8]) {
-        self.ring.read_allocated(offset, target);
+        let read = self.ring.read_allocated(offset, target);
+        debug_assert_eq!(read, target.len(), "only held bytes are asked for");
     }
 
     /// Removes the first `count` bytes.

@@ -225,7 +225,7 @@ impl Connection {
             }
         }
         if self.acknowledge || self.receiver.window_opened() {
-            self.send_bare(downlink, self.sender.next());
+            self.send_bare(downlink, self.sender.sent_up_to());
         }
         if std::mem::take(&mut self.probe) && downlink.has_room() {
             self.send_bare(downlink, self.sender.una().before());
@@ -270,7 +270,7 @@ impl Connection {
 
     /// Tells the guest that the connection has failed.
     pub(super) fn reset(&self, downlink: &mut Downlink) {
-        let seq = if self.is_established() { self.sender.next() } else { self.initial.plus(1) };
+        let seq = if self.is_established() { self.sender.sent_up_to() } else { self.initial.plus(1) };
         let mut repr = self.header(TcpControl::Rst, seq);
         repr.ack_number = Some(self.receiver.next().into());
         downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr, 0, |_| ());

@@ -23,8 +23,13 @@ const TURN: usize = 256 << 10;
 pub(super) enum Far {
     /// A connection of the host.
     Host(TcpStream),
-    /// The gateway's own DNS server, and the task that is it.
-    Dns(DuplexStream, #[expect(dead_code, reason = "ends the task with the flow")] AbortOnDropHandle<()>),
+    /// The gateway's own DNS server.
+    Dns {
+        /// The flow's end of it.
+        stream: DuplexStream,
+        /// Ends with the flow.
+        _task: AbortOnDropHandle<()>,
+    },
 }
 
 impl Far {
@@ -32,7 +37,7 @@ impl Far {
         let mut target = ReadBuf::new(target);
         let result = match self {
             Self::Host(stream) => Pin::new(stream).poll_read(context, &mut target),
-            Self::Dns(stream, _) => Pin::new(stream).poll_read(context, &mut target),
+            Self::Dns { stream, .. } => Pin::new(stream).poll_read(context, &mut target),
         };
         result.map_ok(|()| target.filled().len())
     }
@@ -41,21 +46,21 @@ impl Far {
     fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Host(stream) => stream.poll_read_ready(context).map(drop),
-            Self::Dns(..) => Poll::Ready(()),
+            Self::Dns { .. } => Poll::Ready(()),
         }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Host(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Dns(stream, _) => Pin::new(stream).poll_write(context, bytes),
+            Self::Dns { stream, .. } => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Host(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Dns(stream, _) => Pin::new(stream).poll_shutdown(context),
+            Self::Dns { stream, .. } => Pin::new(stream).poll_shutdown(context),
         }
     }
 

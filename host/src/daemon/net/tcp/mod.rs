@@ -137,8 +137,8 @@ impl Tcp {
             Place::Full => return count(&core.counters.over_limit),
         }
         let dial: Dial = if candidates.is_empty() {
-            let (near, task) = self.dns.stream();
-            Box::pin(std::future::ready(Ok(Far::Dns(near, task))))
+            let (stream, _task) = self.dns.stream();
+            Box::pin(std::future::ready(Ok(Far::Dns { stream, _task })))
         } else {
             dial::dial(candidates)
         };

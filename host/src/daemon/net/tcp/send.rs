@@ -79,8 +79,8 @@ impl Sender {
         }
     }
 
-    /// The next place to be sent: what an ACK without bytes carries.
-    pub(super) fn next(&self) -> Seq {
+    /// The end of all that was ever sent: what an ACK without bytes carries.
+    pub(super) fn sent_up_to(&self) -> Seq {
         self.max
     }
 

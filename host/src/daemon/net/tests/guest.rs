@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::daemon::net::{Gateway, GatewayConfig, Resolvers, Stats};
+use crate::daemon::net::{Gateway, GatewayConfig, Stats};
 
 /// What a test waits for comes at once or never.
 const NEVER: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ struct Queues {
 
 impl Guest {
     pub(super) fn new() -> Self {
-        Self::with(GatewayConfig { resolvers: Resolvers::Fixed(Vec::new()), ..GatewayConfig::default() })
+        Self::with(GatewayConfig { resolvers: Some(Vec::new()), ..GatewayConfig::default() })
     }
 
     pub(super) fn with(config: GatewayConfig) -> Self {

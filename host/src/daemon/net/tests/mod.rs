@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 use self::guest::{CONTAINER, CONTAINER_V6, Guest};
+use super::GatewayConfig;
 use super::packet::{IpPacket, parse};
-use super::{GatewayConfig, Resolvers};
 
 const GUEST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(172, 17, 0, 9), 5000);
 
@@ -228,11 +228,8 @@ async fn an_empty_address_of_the_guests_network_is_unreachable() {
 #[tokio::test]
 async fn a_flood_of_syns_leaves_half_open_flows_bounded() {
     let (_listener, port) = listener().await;
-    let config = GatewayConfig {
-        most_half_open: 32,
-        resolvers: Resolvers::Fixed(Vec::new()),
-        ..GatewayConfig::default()
-    };
+    let config =
+        GatewayConfig { most_half_open: 32, resolvers: Some(Vec::new()), ..GatewayConfig::default() };
     let mut guest = Guest::with(config);
     for source in 1..=5_000u16 {
         guest.send(&packets::syn(at(*GUEST.ip(), source), at(HOST_V4, port))).await;

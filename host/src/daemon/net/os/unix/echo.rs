@@ -6,31 +6,22 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Whose identifier an echo has on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::daemon::net) enum Ident {
-    /// The kernel writes its own into requests, and hands over the replies to those only.
-    Kernels,
-    /// Ours; the socket may hand over other programs' replies too.
-    Ours,
-}
-
-/// A non-blocking socket for echoes to `far` alone.
-pub(in crate::daemon::net) fn open(far: IpAddr) -> io::Result<(UdpSocket, Ident)> {
+/// A non-blocking socket for echoes to `far` alone, and the identifier they have on the wire: `ours` where the
+/// socket may hand over other programs' replies too, `None` where the kernel writes one into requests and
+/// hands over the replies to those only.
+pub(in crate::daemon::net) fn open(far: IpAddr, ours: u16) -> io::Result<(UdpSocket, Option<u16>)> {
     let (domain, protocol) = match far {
         IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
         IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
     };
     let (socket, ident) = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
-        Ok(socket) => (socket, DATAGRAM_IDENT),
-        Err(_) => (Socket::new(domain, Type::RAW, Some(protocol))?, Ident::Ours),
+        Ok(socket) => (socket, (!KERNEL_IDENTIFIES).then_some(ours)),
+        Err(_) => (Socket::new(domain, Type::RAW, Some(protocol))?, Some(ours)),
     };
     socket.set_nonblocking(true)?;
     socket.connect(&SocketAddr::new(far, 0).into())?;
     Ok((socket.into(), ident))
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const DATAGRAM_IDENT: Ident = Ident::Kernels;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const DATAGRAM_IDENT: Ident = Ident::Ours;
+/// What Linux does with datagram sockets, and macOS does not.
+const KERNEL_IDENTIFIES: bool = cfg!(target_os = "linux");

@@ -47,7 +47,7 @@ impl Link {
         interface.poll(GuestInstant::ZERO, &mut device, &mut sockets);
         let syn = device.sent.remove(0);
         let now = Instant::now();
-        let syn = with_segment(&syn, |repr| Syn::new(repr));
+        let syn = with_segment(&syn, Syn::new);
         let connection = Connection::answer(key, syn, Seq(u32::MAX - 1000), now);
         let (downlink, budget) = (Downlink::new(), Budget::new(1 << 20));
         let mut link = Self {
