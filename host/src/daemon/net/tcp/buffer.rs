@@ -1,10 +1,12 @@
-//! A flow's bytes in one direction: smoltcp's ring, which allocates nothing until the first byte, then 16 KiB,
-//! and doubles up to a limit that the global budget has to allow.
+//! A flow's bytes in one direction: smoltcp's ring, which allocates nothing until the first byte, then as
+//! much as it needs, up to a limit of 16 KiB that doubles where the global budget allows it.
 
 use smoltcp::storage::RingBuffer;
 
 use crate::daemon::net::budget::Budget;
 
+/// Bytes of the smallest allocation: enough for the requests of a flow that only asks.
+const SMALLEST: usize = 2 << 10;
 /// Bytes that every buffer may hold without asking.
 pub(super) const FIRST: usize = 16 << 10;
 /// Bytes of the largest buffer. Twice what the link's round trip holds at 3 GB/s.
@@ -61,7 +63,7 @@ impl Buffer {
         if total <= self.ring.capacity() {
             return;
         }
-        let mut ring = RingBuffer::new(vec![0; total.next_power_of_two().clamp(FIRST, LARGEST)]);
+        let mut ring = RingBuffer::new(vec![0; total.next_power_of_two().clamp(SMALLEST, LARGEST)]);
         while !self.ring.is_empty() {
             let part = self.ring.dequeue_many(usize::MAX);
             let moved = ring.enqueue_slice(part);

@@ -144,7 +144,9 @@ impl Flow {
         context: &mut Context<'_>,
     ) -> Outcome {
         let moved = match self.connection.is_established() && !self.failed {
-            true => self.write_host(context).and_then(|()| self.read_host(now, downlink, budget, context)),
+            true => {
+                self.write_host(budget, context).and_then(|()| self.read_host(now, downlink, budget, context))
+            }
             false => Ok(false),
         };
         let more = match moved {
@@ -165,12 +167,12 @@ impl Flow {
         }
     }
 
-    fn write_host(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+    fn write_host(&mut self, budget: &mut Budget, context: &mut Context<'_>) -> io::Result<()> {
         let receiver = self.connection.receiver();
         while !receiver.held().is_empty() {
             match self.far.poll_write(context, receiver.held()) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(count) => receiver.consume(count?),
+                Poll::Ready(count) => receiver.consume(count?, budget),
                 Poll::Pending => return Ok(()),
             }
         }

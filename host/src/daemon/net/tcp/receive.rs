@@ -1,7 +1,8 @@
 //! The direction guest → host: which bytes are taken, in what order, and what window is announced.
 //!
-//! Bytes that arrive in order go straight to the host's socket (the `sink`); only what that does not take, and
-//! what arrives out of order, is held. The announced right edge never moves back, and held bytes plus window
+//! A large segment that arrives in order goes straight to the host's socket (the `sink`). Small ones are held
+//! until the batch of packets they came in is through, for one write in place of many; so is what the socket
+//! does not take, and what arrives out of order. The announced right edge never moves back, and held bytes plus window
 //! never exceed the buffer's limit, so the guest cannot make a flow hold more than it was granted.
 
 use smoltcp::storage::Assembler;
@@ -13,6 +14,9 @@ use crate::daemon::net::budget::Budget;
 /// The window's unit is 2^this bytes: the largest buffer fits the field's 16 bits with some to spare.
 pub(super) const SHIFT: u8 = 6;
 const _: () = assert!(LARGEST >> SHIFT <= u16::MAX as usize);
+
+/// Bytes of the smallest segment that is worth a write of its own.
+const LARGE: usize = 8 << 10;
 
 pub(super) struct Receiver {
     buffer: Buffer,
@@ -121,30 +125,33 @@ impl Receiver {
     fn take(&mut self, start: Seq, payload: &[u8], budget: &mut Budget, sink: impl FnOnce(&[u8]) -> usize) {
         let offset = start.past(self.next);
         if offset == 0 && self.holes.is_empty() {
-            let direct = if self.buffer.len() == 0 { sink(payload) } else { 0 };
+            let direct = if self.buffer.len() == 0 && payload.len() >= LARGE { sink(payload) } else { 0 };
             let held = self.buffer.append(&payload[direct..]);
-            self.advance(direct + held, budget);
+            self.advance(direct + held);
+            self.grow(budget);
             return;
         }
         // Too many holes: dropped, and sent again by the guest.
         if let Ok(contiguous) = self.holes.add_then_remove_front(offset, payload.len()) {
             self.buffer.write_ahead(offset, payload);
             self.buffer.commit(contiguous);
-            self.advance(contiguous, budget);
+            self.advance(contiguous);
         }
     }
 
-    /// Counts bytes that came in order. The limit doubles each time that twice as much has passed while the
-    /// host kept up: then the window is what holds the guest back. Not with holes, which must stay in place.
-    fn advance(&mut self, count: usize, budget: &mut Budget) {
+    /// Counts bytes that came in order.
+    fn advance(&mut self, count: usize) {
         self.next = self.next.plus(count);
         self.passed += count;
+    }
+
+    /// Doubles the limit each time that twice as much has passed while the host kept up: then the window is
+    /// what holds the guest back. Not with holes, which must stay in place.
+    fn grow(&mut self, budget: &mut Budget) {
         let limit = self.buffer.limit();
-        if self.passed >= 2 * limit {
+        if self.passed >= 2 * limit && self.holes.is_empty() && self.buffer.len() <= limit / 2 {
             self.passed = 0;
-            if self.holes.is_empty() && self.buffer.len() <= limit / 2 {
-                self.buffer.raise_limit(budget);
-            }
+            self.buffer.raise_limit(budget);
         }
     }
 
@@ -160,8 +167,9 @@ impl Receiver {
     }
 
     /// Counts bytes of [`Self::held`] that the host took.
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(super) fn consume(&mut self, count: usize, budget: &mut Budget) {
         self.buffer.consume(count);
+        self.grow(budget);
     }
 
     /// Frees memory that is not in use. The limit stays: the guest was promised the window.
@@ -199,28 +207,37 @@ mod tests {
     }
 
     #[test]
-    fn bytes_in_order_go_straight_to_the_host() {
+    fn a_large_segment_goes_straight_to_the_host() {
         let (mut receiver, mut budget) = receiver();
         let mut host = Vec::new();
-        receiver.accept(START, b"hello", false, &mut budget, |bytes| {
+        receiver.accept(START, &[5; LARGE], false, &mut budget, |bytes| {
             host.extend_from_slice(bytes);
             bytes.len()
         });
-        assert_eq!(host, b"hello");
+        assert_eq!(host, [5; LARGE]);
         assert!(!receiver.is_allocated());
-        assert_eq!(receiver.next(), START.plus(5));
+        assert_eq!(receiver.next(), START.plus(LARGE));
+    }
+
+    #[test]
+    fn small_segments_are_held_for_one_write() {
+        let (mut receiver, mut budget) = receiver();
+        for start in [0, 3] {
+            receiver.accept(START.plus(start), b"abc", false, &mut budget, |_| panic!("a write of its own"));
+        }
+        assert_eq!(receiver.held(), b"abcabc");
     }
 
     #[test]
     fn what_the_host_does_not_take_is_held_and_closes_the_window() {
         let (mut receiver, mut budget) = (Receiver::new(START, false), Budget::new(0));
-        receiver.accept(START, &[7; 1000], false, &mut budget, |_| 400);
+        receiver.accept(START, &[7; LARGE], false, &mut budget, |_| LARGE - 600);
         assert_eq!(receiver.held(), &[7; 600]);
         receiver.announce();
-        receiver.accept(START.plus(1000), &[8; FIRST], false, &mut budget, none);
+        receiver.accept(START.plus(LARGE), &[8; FIRST], false, &mut budget, none);
         assert_eq!(receiver.held().len(), FIRST);
         assert_eq!(receiver.announce(), 0);
-        receiver.consume(FIRST);
+        receiver.consume(FIRST, &mut budget);
         assert!(receiver.window_opened());
         assert_eq!(usize::from(receiver.announce()), FIRST);
     }

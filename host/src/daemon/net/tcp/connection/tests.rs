@@ -103,7 +103,7 @@ impl Link {
                 }
             }
             let held = self.connection.receiver().held().to_vec();
-            self.connection.receiver().consume(held.len());
+            self.connection.receiver().consume(held.len(), &mut self.budget);
             host.extend_from_slice(&held);
         }
     }
