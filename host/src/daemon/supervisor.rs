@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holm_api::link::{GuestMessage, HostMessage};
-use holm_vmm::{BootError, Exit, Hypervisor, Machine};
+use holm_vmm::{BootError, Hypervisor, Machine};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
@@ -17,6 +17,9 @@ use super::lifecycle::{self, Action, Event, Failure, State};
 /// How long a caller waits for the state it asked for. The life cycle's own deadlines are shorter, so this only
 /// ends a wait that a defect would make endless.
 const CALLER_DEADLINE: Duration = Duration::from_secs(180);
+
+/// From the end of the link to the end of a machine that powers itself off.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// What everybody may know of the machine.
 #[derive(Clone)]
@@ -256,7 +259,9 @@ impl Task {
             if let Err(e) = guest::serve(&guest, &*serving, heard, ordered).await {
                 // A link that breaks because the machine ended is told by the machine's end. One that breaks
                 // under a living machine leaves nobody to stop it in order, so it loses its plug.
-                warn!("{}", with_causes(&e));
+                if timeout(LAST_BREATH, serving.wait()).await.is_ok() {
+                    return;
+                }
                 let event = Event::GuestFailed { step: "link".into(), reason: with_causes(&e) };
                 let _ = reports.send((boot, Report::Event(event))).await;
             }
@@ -326,6 +331,7 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holm_vmm::Exit;
 
     /// A hypervisor none of whose machines start.
     struct Broken;
