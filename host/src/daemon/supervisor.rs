@@ -12,7 +12,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::guest::{self, Guest};
-use super::lifecycle::{self, Action, Event, Failure, State};
+use super::lifecycle::{self, Action, Event, Failure, State, Then};
 
 /// How long a caller waits for the state it asked for. The life cycle's own deadlines are shorter, so this only
 /// ends a wait that a defect would make endless.
@@ -68,20 +68,24 @@ impl Supervisor {
 
     /// The running machine, started first where it is not. Safe to call any number of times at once.
     pub(super) async fn running(&self) -> Result<Arc<dyn Machine>, Failure> {
-        let before = self.snapshot().boots;
         let mut snapshot = self.snapshot.clone();
+        // A boot that is under way answers us as well; any other failure is of a time before we asked.
+        let entry = self.snapshot();
+        let answer = entry.boots + u64::from(!matches!(entry.state, State::Starting { .. }));
         self.wait(|| async {
             let mut asked = false;
             loop {
                 let now = snapshot.borrow_and_update().clone();
                 match (&now.state, now.machine) {
                     (State::Running { .. }, Some(machine)) => return Ok(machine),
-                    (State::Failed(failure), _) if now.boots > before => return Err(failure.clone()),
-                    (State::Stopped | State::Failed(_) | State::Stopping { .. }, _) if !asked => {
+                    (State::Failed(failure), _) if now.boots >= answer => return Err(failure.clone()),
+                    (State::Stopped, _) if now.boots >= answer => return Err(stopped_meanwhile()),
+                    (State::Stopped | State::Failed(_) | State::Stopping { then: Then::Stay, .. }, _)
+                        if !asked =>
+                    {
                         asked = true;
                         self.wish(Event::Start).await?;
                     }
-                    (State::Stopped, _) if now.boots > before => return Err(stopped_meanwhile()),
                     _ => {}
                 }
                 snapshot.changed().await.map_err(|_| daemon_ends())?;
