@@ -1,7 +1,9 @@
-//! The one place where errors become HTTP: a status and `{"message": …}`.
+//! The one place where errors become HTTP: a status and `{"message": …}`, with a `hint` beside it where we know
+//! what to do next. The message is Docker's, which scripts match; Docker's clients pass over the hint.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use serde_json::{Value, json};
 
 use crate::api::reply;
 use crate::engine::{EngineError, ErrorKind};
@@ -11,12 +13,13 @@ use crate::engine::{EngineError, ErrorKind};
 pub(crate) struct ApiError {
     status: StatusCode,
     message: String,
+    hint: Option<String>,
 }
 
 impl ApiError {
     /// With these words.
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), hint: None }
     }
 
     /// 400 for a parameter or a body that cannot be read.
@@ -40,7 +43,16 @@ impl ApiError {
         self
     }
 
-    /// The status and the words, for a stream that has begun and cannot change its status.
+    /// As the last line of a progress stream, whose status cannot change any more.
+    pub(crate) fn into_line(self) -> Value {
+        let mut line = json!({ "errorDetail": { "message": self.message }, "error": self.message });
+        if let Some(hint) = self.hint {
+            line["hint"] = json!(hint);
+        }
+        line
+    }
+
+    #[cfg(test)]
     pub(crate) fn into_parts(self) -> (StatusCode, String) {
         (self.status, self.message)
     }
@@ -51,23 +63,27 @@ impl From<EngineError> for ApiError {
         let status = match error.kind() {
             ErrorKind::Invalid => StatusCode::BAD_REQUEST,
             ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
-            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
+        let hint = error.hint().map(str::to_owned);
         let message = error.to_string();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!("{message}");
         }
-        Self { status, message }
+        Self { status, message, hint }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        reply::json(self.status, &serde_json::json!({ "message": self.message }))
+        let mut body = json!({ "message": self.message });
+        if let Some(hint) = self.hint {
+            body["hint"] = json!(hint);
+        }
+        reply::json(self.status, &body)
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn events(
             return Ok(());
         }
         let mut live = subscription.live;
-        let end = until.map(|until| Instant::now() + until.from_now());
+        let end = until.map(|until| Instant::now() + until.distance());
         loop {
             let event = tokio::select! {
                 event = live.recv() => event,

@@ -34,6 +34,10 @@ pub(crate) use server::{serve_host, serve_unix};
 
 /// Every route, without the version in front.
 pub(crate) fn router(engine: Arc<Engine>) -> Router {
+    routes().with_state(engine)
+}
+
+fn routes() -> Router<Arc<Engine>> {
     Router::new()
         .route("/_ping", get(system::ping))
         .route("/version", get(system::version))
@@ -47,5 +51,15 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .fallback(async || ApiError::page_not_found())
         // moby does not tell a wrong method from a wrong path.
         .method_not_allowed_fallback(async || ApiError::page_not_found())
-        .with_state(engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_routes_claim_the_same_path() {
+        // axum panics where they do.
+        assert!(routes().has_routes());
+    }
 }

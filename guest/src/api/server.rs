@@ -18,7 +18,8 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use crate::api::version;
+use crate::api::error::ApiError;
+use crate::api::version::{self, ApiVersion};
 use crate::transport::Listener;
 
 /// As long as moby waits for a request's headers.
@@ -77,6 +78,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .half_close(true)
+        .title_case_headers(true)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
@@ -94,7 +96,7 @@ async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, 
             let mut router = router;
             router.call(request).await?
         }
-        Err(refused) => refused,
+        Err(refused) => refused.into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static(concat!("Holm/", env!("CARGO_PKG_VERSION"), " (linux)")));
@@ -104,15 +106,51 @@ async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, 
     Ok(response)
 }
 
-fn unversioned(request: Request<Incoming>) -> Result<Request<Body>, Response> {
+fn unversioned(request: Request<Incoming>) -> Result<Request<Body>, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let (version, rest) = version::split(parts.uri.path()).map_err(IntoResponse::into_response)?;
-    let target = match parts.uri.query() {
-        Some(query) => format!("{rest}?{query}"),
-        None => rest.to_owned(),
-    };
-    parts.uri =
-        target.parse::<Uri>().map_err(|_| super::error::ApiError::page_not_found().into_response())?;
+    let (version, target) = route(&parts.uri)?;
+    parts.uri = target;
     parts.extensions.insert(version);
     Ok(Request::from_parts(parts, Body::new(body)))
+}
+
+/// What the router gets to see of a request's target.
+fn route(target: &Uri) -> Result<(ApiVersion, Uri), ApiError> {
+    let (version, path) = version::split(target.path())?;
+    let target = match target.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    Ok((version, target.parse().map_err(|_| ApiError::page_not_found())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_goes_and_the_query_stays() {
+        let routed = |text: &str| route(&text.parse().unwrap()).map(|(_, target)| target.to_string());
+        assert_eq!(routed("/v1.44/events?since=1").unwrap(), "/events?since=1");
+        assert_eq!(routed("http://docker/_ping").unwrap(), "/_ping");
+        assert_eq!(routed("*").unwrap(), "*", "which no route has");
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+
+    #[test]
+    fn whatever_target_is_one_is_routed_or_refused() {
+        bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {
+            let mut target = b"/v1.44/".to_vec();
+            target.extend_from_slice(bytes);
+            for target in [bytes.as_slice(), &target] {
+                if let Ok(target) = Uri::try_from(target) {
+                    let _ = route(&target);
+                }
+            }
+        });
+    }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::reply;
 use crate::engine::Engine;
 
 /// `GET` and `HEAD /_ping`
-pub(crate) async fn ping() -> Response {
+pub(crate) async fn ping(method: Method) -> Response {
     let headers = [
         (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
         (PRAGMA, "no-cache"),
@@ -21,7 +21,9 @@ pub(crate) async fn ping() -> Response {
         (HeaderName::from_static("builder-version"), "1"),
         (HeaderName::from_static("swarm"), "inactive"),
     ];
-    (headers, "OK").into_response()
+    // moby tells no length of a body that it does not send.
+    let body = if method == Method::HEAD { "" } else { "OK" };
+    (headers, body).into_response()
 }
 
 /// `GET /version`

@@ -83,6 +83,7 @@ impl Engine {
                     message: format!(
                         "image with reference {text} was found but its platform ({offered}) does not match the specified platform ({wanted})"
                     ),
+                    hint: None,
                 });
             }
         }
@@ -131,12 +132,14 @@ fn definition(
     let CreateRequest { mut config, mut host, endpoints, .. } = request;
     let reference = config.image.clone().unwrap_or_default();
     merge(&mut config, &image.config().config);
-    let network = NetworkMode::of(&host)?;
-    host.network_mode = Some(network.name().to_owned());
+    let network = NetworkMode::of(&host).ok();
+    if let Some(network) = network {
+        host.network_mode = Some(network.name().to_owned());
+    }
     if config.hostname.as_deref().is_none_or(str::is_empty) {
         config.hostname = Some(match network {
-            NetworkMode::Host => engine.machine().hostname().to_owned(),
-            NetworkMode::Bridge | NetworkMode::None => id.short().to_owned(),
+            Some(NetworkMode::Host) => engine.machine().hostname().to_owned(),
+            _ => id.short().to_owned(),
         });
     }
     let mut command = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned();

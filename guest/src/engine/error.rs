@@ -15,8 +15,6 @@ pub(crate) enum ErrorKind {
     Invalid,
     /// The registry wants to know who asks.
     Unauthorized,
-    /// The registry, or a rule of ours, does not let this client do it.
-    Forbidden,
     /// What was named does not exist.
     NotFound,
     /// It exists and is in a state that does not allow it.
@@ -79,6 +77,8 @@ pub(crate) enum EngineError {
         kind: ErrorKind,
         /// For the client.
         message: String,
+        /// What to do about it, where that is known.
+        hint: Option<String>,
     },
     /// The machine's disk, processes or network did not do as they were told.
     #[error("{doing}: {cause}")]
@@ -108,6 +108,14 @@ impl EngineError {
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Image { kind, .. } => *kind,
             Self::System { .. } | Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// The next thing to do, where we know it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Image { hint, .. } => hint.as_deref(),
+            _ => None,
         }
     }
 

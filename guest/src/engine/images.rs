@@ -69,14 +69,6 @@ impl Engine {
     }
 }
 
-/// With the next thing to do, where there is one: a client shows the message and nothing else.
-fn with_hint(message: String, hint: Option<String>) -> String {
-    match hint {
-        Some(hint) => format!("{message} ({hint})"),
-        None => message,
-    }
-}
-
 /// All causes in one line, as moby's wrapped errors read.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -106,7 +98,7 @@ impl From<RemoveError> for EngineError {
         match error {
             RemoveError::Find(error) => error.into(),
             RemoveError::Store(cause) => Self::System { doing: "cannot remove the image".to_owned(), cause },
-            conflict => Self::Conflict(with_hint(conflict.to_string(), hint)),
+            conflict => Self::Image { kind: ErrorKind::Conflict, message: conflict.to_string(), hint },
         }
     }
 }
@@ -128,6 +120,6 @@ impl From<PullError> for EngineError {
             PullErrorKind::Invalid => ErrorKind::Invalid,
             PullErrorKind::System => ErrorKind::Internal,
         };
-        Self::Image { kind, message: with_hint(chain(&error), error.hint()) }
+        Self::Image { kind, message: chain(&error), hint: error.hint() }
     }
 }

@@ -24,6 +24,9 @@ use crate::shim::protocol::ExitStatus;
 /// A container whose shim was killed: nobody knows how it ended. Docker's code for that.
 const EXIT_UNKNOWN: i32 = 255;
 
+/// Clients who may be attached to a container that does not run yet.
+const WAITING_CLIENTS: usize = 128;
+
 type Exit = Pin<Box<dyn Future<Output = Result<ExitStatus, ShimError>> + Send>>;
 
 /// One container's task.
@@ -191,7 +194,12 @@ impl Keeper {
         self.attaches.retain(|(_, waiting)| !waiting.is_closed());
         match &self.shim {
             Some(shim) => launch::connect(shim, streams, answer).await,
-            None => self.attaches.push((streams, answer)),
+            None if self.attaches.len() < WAITING_CLIENTS => self.attaches.push((streams, answer)),
+            None => {
+                let message = "too many clients wait for the container to start".to_owned();
+                drop(answer.send(Err(EngineError::Unavailable(message))));
+                return;
+            }
         }
         self.tell("attach", []);
     }
@@ -244,13 +252,13 @@ impl Keeper {
         let removed = tokio::task::spawn_blocking(move || records::remove(&folder)).await;
         let removed = removed.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
         if let Err(cause) = removed {
-            drop(self.apply(Event::RemoveFailed));
+            self.note(Event::RemoveFailed);
             return Err(EngineError::System { doing: "unable to remove filesystem".to_owned(), cause });
         }
         // The name is free before anybody who waits for the removal hears of it.
         self.engine.forget(&self.definition);
         self.tell("destroy", []);
-        drop(self.apply(Event::Removed));
+        self.note(Event::Removed);
         Ok(())
     }
 
@@ -259,7 +267,7 @@ impl Keeper {
         match self.apply(event) {
             Ok(Action::Pause(pause)) => {
                 if self.engine.is_stopping() {
-                    drop(self.apply(Event::ShutDown));
+                    self.note(Event::ShutDown);
                 } else {
                     self.pause = Some(after(pause));
                 }
@@ -282,6 +290,11 @@ impl Keeper {
             }
             Ok(Action::Rest | Action::Delete) | Err(_) => {}
         }
+    }
+
+    /// Applies an event that neither can be refused nor asks for anything.
+    fn note(&self, event: Event) {
+        let _ = self.apply(event);
     }
 
     /// Applies an event, keeps the new state, and shows it to all who watch.

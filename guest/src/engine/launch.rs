@@ -19,7 +19,7 @@ use super::records::Definition;
 use super::{Engine, EngineError};
 use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{Joined, SpecInput, spec};
-use crate::network::{Endpoint, EndpointRequest};
+use crate::network::{Endpoint, EndpointRequest, loopback_only};
 use crate::shim::client::{self, ShimClient, ShimError, Streams};
 use crate::shim::protocol::{Failure, FailureKind, Overlay, ShimConfig, Stdin, WindowSize};
 
@@ -123,7 +123,7 @@ async fn create_and_start(
     })?;
     let config = shim_config(engine, definition, &folder)?;
     let (shim, pid) = client::launch(engine.program(), &bundle, &spec, &config).await?;
-    match connect_and_start(engine, &shim, pid, endpoint, attaches).await {
+    match connect_and_start(engine, definition, &shim, pid, endpoint, attaches).await {
         Ok(()) => Ok((shim, pid)),
         Err(error) => {
             undo(&shim).await;
@@ -134,13 +134,16 @@ async fn create_and_start(
 
 async fn connect_and_start(
     engine: &Engine,
+    definition: &Definition,
     shim: &ShimClient,
     pid: i32,
     endpoint: Option<&Endpoint>,
     attaches: Vec<(Streams, Answer<Attached>)>,
 ) -> Result<(), EngineError> {
-    if let Some(endpoint) = endpoint {
-        engine.bridge().attach(pid, endpoint).await?;
+    match (endpoint, NetworkMode::of(&definition.host)?) {
+        (Some(endpoint), _) => engine.bridge().attach(pid, endpoint).await?,
+        (None, NetworkMode::None) => loopback_only(pid).await?,
+        (None, _) => {}
     }
     for (streams, answer) in attaches {
         connect(shim, streams, answer).await;

@@ -129,7 +129,7 @@ async fn read_all<S: LogSink>(
 }
 
 fn deadline(until: Timestamp) -> Instant {
-    Instant::now() + until.from_now()
+    Instant::now() + until.distance()
 }
 
 /// Turns lines of the file into what the client reads.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -140,7 +140,7 @@ fn is_home_of(folder: &Path, id: &ContainerId) -> bool {
     folder.file_name().is_some_and(|name| name == id.as_str())
 }
 
-fn clear(folder: &PathBuf) {
+fn clear(folder: &Path) {
     tracing::info!("clearing away {}", folder.display());
     if let Err(error) = records::remove(folder) {
         tracing::warn!("{} stays: {error}", folder.display());

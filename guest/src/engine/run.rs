@@ -76,8 +76,13 @@ async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError>
         ready.write_all(READY).map_err(EngineError::system("tell init that the engine is ready"))?;
     }
 
-    engine.resume().await;
+    let resuming = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.resume().await }
+    });
+
     terminate.recv().await;
+    resuming.abort();
     // Clients are served while containers stop: they wait for just that.
     engine.shut_down().await;
     servers.iter().for_each(tokio::task::JoinHandle::abort);
@@ -96,7 +101,7 @@ fn read_configure(layout: &Layout) -> io::Result<Configure> {
 fn listen_inside(layout: &Layout) -> io::Result<UnixListener> {
     let path = layout.run().join(SOCKET);
     match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => UnixListener::bind(path),
     }
 }

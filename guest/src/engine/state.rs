@@ -205,7 +205,6 @@ impl Life {
             (Starting, Event::Started { pid, at }) => {
                 self.state = Running { pid };
                 self.started_at = Some(at);
-                self.finished_at = None;
                 self.exit_code = 0;
                 self.oom_killed = false;
                 self.error.clear();

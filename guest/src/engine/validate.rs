@@ -81,13 +81,17 @@ fn check_restarts(host: &HostConfig) -> Result<(), EngineError> {
 }
 
 fn check_network(config: &ContainerConfig, host: &HostConfig) -> Result<(), EngineError> {
-    let network = NetworkMode::of(host)?;
+    let network = match NetworkMode::of(host) {
+        // Docker finds out when the container starts: the network may be made in between.
+        Err(EngineError::NoSuchNetwork(_)) => None,
+        other => Some(other?),
+    };
     let host_names = host.uts_mode.as_deref() == Some("host");
     if host_names && config.hostname.as_deref().is_some_and(|name| !name.is_empty()) {
         return Err(invalid("conflicting options: hostname and the UTS mode".to_owned()));
     }
     let links = host.links.iter().flatten().next().is_some();
-    if network == NetworkMode::Host && links {
+    if network == Some(NetworkMode::Host) && links {
         return Err(invalid(
             "conflicting options: host type networking can't be used with links. This would result in undefined behavior".to_owned(),
         ));
@@ -169,7 +173,6 @@ mod tests {
             }),
             "invalid restart policy: maximum retry count can only be used with 'on-failure' and cannot be negative"
         );
-        assert_eq!(refused(|_, host| host.network_mode = Some("mine".to_owned())), "network mine not found");
         assert_eq!(
             refused(|_, host| host.runtime = Some("kata".to_owned())),
             "unknown or invalid runtime name: kata"
@@ -178,6 +181,12 @@ mod tests {
             refused(|config, _| config.env = Some(vec!["=x".to_owned()])),
             "invalid environment variable: =x"
         );
+    }
+
+    #[test]
+    fn an_unknown_network_is_found_out_at_the_start() {
+        let host = HostConfig { network_mode: Some("mine".to_owned()), ..HostConfig::default() };
+        check(&ContainerConfig::default(), &host).unwrap();
     }
 
     #[test]

@@ -55,6 +55,9 @@ fn wanted(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
     }
     let reference: Reference =
         name.parse().map_err(|error: holm_api::ParseReferenceError| ApiError::invalid(error.to_string()))?;
+    if reference.familiar_name() == "scratch" {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "'scratch' is a reserved name"));
+    }
     match reference.tag().is_none() && reference.digest().is_none() {
         true => Err(ApiError::not_yet("pull all tags of a repository")),
         false => Ok(reference),
@@ -78,11 +81,7 @@ async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiEr
         }
         match finished(&mut pulling).await {
             Ok(_) => engine.tell_image("pull", &reference, &reference),
-            Err(error) => {
-                let (_, message) = ApiError::from(error).into_parts();
-                let body = json!({ "errorDetail": { "message": message }, "error": message });
-                pieces.send_json(&body).await?;
-            }
+            Err(error) => pieces.send_json(&ApiError::from(error).into_line()).await?,
         }
         Ok::<_, Gone>(())
     }))
@@ -117,20 +116,17 @@ fn line(progress: &PullProgress) -> Value {
 
 /// The bar that older clients print as it is (moby, `jsonmessage`).
 fn bar(current: u64, total: u64) -> String {
-    const WIDTH: u64 = 50;
+    const WIDTH: usize = 50;
     if total == 0 {
         return format!("{:>8}", size(current));
     }
-    let done = (current.min(total) * WIDTH / total) as usize;
-    let rest = WIDTH as usize - done;
-    let arrow = if rest > 0 { ">" } else { "" };
-    format!(
-        "[{}{arrow}{}] {:>8}/{}",
-        "=".repeat(done),
-        " ".repeat(rest.saturating_sub(1)),
-        size(current),
-        size(total)
-    )
+    let percent = u128::from(current) * 100 / u128::from(total);
+    let done = usize::try_from(percent / 2).unwrap_or(WIDTH).min(WIDTH);
+    let numbers = match current > total {
+        true => format!("{:>8}", size(current)),
+        false => format!("{:>8}/{}", size(current), size(total)),
+    };
+    format!("[{}>{}] {numbers}", "=".repeat(done), " ".repeat(WIDTH - done))
 }
 
 /// Four digits and a decimal unit (docker/go-units, `HumanSize`).
@@ -178,8 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_bar_has_no_arrow() {
-        assert_eq!(bar(10, 10), format!("[{}]      10B/10B", "=".repeat(50)));
+    fn a_full_bar_keeps_its_arrow_as_in_moby() {
+        assert_eq!(bar(10, 10), format!("[{}>]      10B/10B", "=".repeat(50)));
+        assert_eq!(bar(1_234_567, 0), " 1.235MB");
     }
 
     #[test]
