@@ -11,7 +11,7 @@ use holm_vmm::{Listener, Machine, Stream};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::link::{Link, SessionError, unix_nanos};
 use super::net::{Gateway, GatewayConfig};
@@ -91,9 +91,10 @@ async fn run_network(mut listener: Box<dyn Listener>, token: Token) -> Infallibl
             continue;
         }
         drop(listener);
-        if let Err(e) = Gateway::new(GatewayConfig::default()).serve(stream).await {
-            warn!("the guest's network ended: {e}");
-        }
+        let gateway = Gateway::new(GatewayConfig::default());
+        let ended = gateway.serve(stream).await;
+        // What was dropped and why is all that a log can tell of packets.
+        info!(?ended, stats = ?gateway.stats(), "the guest's network ended");
         break;
     }
     std::future::pending().await

@@ -143,6 +143,9 @@ enum Report {
     Event(Event),
 }
 
+/// A report and the number of the boot it belongs to.
+type Numbered = (u64, Report);
+
 /// What exists only while a machine does. Dropping it ends the tasks.
 struct Running {
     machine: Arc<dyn Machine>,
@@ -165,7 +168,7 @@ struct Task {
     publish: watch::Sender<Snapshot>,
     /// Each report carries the number of its boot, so that a late word of an earlier machine is not taken for one
     /// of this machine.
-    reports: (mpsc::Sender<(u64, Report)>, mpsc::Receiver<(u64, Report)>),
+    reports: (mpsc::Sender<Numbered>, mpsc::Receiver<Numbered>),
     running: Option<Running>,
 }
 
