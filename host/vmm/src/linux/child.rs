@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 use tokio::sync::watch;
 
@@ -83,10 +84,15 @@ impl Child {
         kill(&self.descriptor);
     }
 
-    /// Does as `kill`, for those who may outlive this value.
-    pub(crate) fn killer(&self) -> impl Fn() + Send + Sync + 'static {
+    /// Something that gives it `grace` to end by itself, then kills it, even after this value is gone.
+    pub(crate) fn ender(&self, grace: Timespec) -> impl Fn() + Send + Sync + 'static {
         let descriptor = Arc::clone(&self.descriptor);
-        move || kill(&descriptor)
+        move || {
+            let mut ended = [PollFd::from_borrowed_fd(descriptor.as_fd(), PollFlags::IN)];
+            // An error, of which none is known here, makes the grace shorter.
+            let _ = poll(&mut ended, Some(&grace));
+            kill(&descriptor);
+        }
     }
 
     /// How it ended, if it has.

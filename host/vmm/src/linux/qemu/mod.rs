@@ -15,6 +15,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::Timespec;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::accelerator::Accelerator;
@@ -32,6 +33,8 @@ const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 /// From exec to QEMU's first question about our device; it takes 0.1 s on a quiet computer.
 const LONGEST_START: Duration = Duration::from_secs(30);
+/// From closing its devices to its exit, with a disk to be flushed between.
+const LONGEST_END: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 /// A QEMU that could not start is noticed this soon.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Bytes of console that are looked at for the reason of an end.
@@ -94,8 +97,8 @@ impl Hypervisor for Qemu {
         };
         let child = Child::keep(NAME, start, finish)?;
         await_start(&child, &negotiated)?;
-        // A machine that cannot be talked to would neither work nor end.
-        vsock.when_ended(child.killer());
+        // The device ends shortly before QEMU does. If it ends alone, the machine can be neither used nor stopped.
+        vsock.when_ended(child.ender(LONGEST_END));
         Ok(Box::new(QemuMachine::new(child, vsock)))
     }
 }

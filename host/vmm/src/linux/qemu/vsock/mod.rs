@@ -15,6 +15,7 @@ mod buffer;
 mod commands;
 mod host_end;
 mod pump;
+mod streams;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -62,6 +62,7 @@ impl Ring {
     fn queue(&self, memory: &GuestMemoryAtomic<GuestMemoryMmap>) -> VringMutex {
         let queue = VringMutex::new(memory.clone(), SIZE).unwrap();
         queue.set_queue_info(self.base, self.avail(), self.used()).unwrap();
+        queue.set_queue_size(SIZE);
         queue.set_queue_ready(true);
         queue.set_enabled(true);
         queue
@@ -361,6 +362,22 @@ async fn the_guest_reaches_a_port_that_is_listened_on_and_no_other() {
     rig.turn();
     rig.send(&Header { source_port: 10, ..request(1027) }, &[]);
     rig.control(Operation::Reset);
+}
+
+#[tokio::test]
+async fn the_guest_is_told_of_buffers_it_has_back_by_the_quarter_of_the_queue() {
+    let mut rig = Rig::new();
+    let (_stream, on) = rig.connected().await;
+    let call = rustix::event::eventfd(0, rustix::event::EventfdFlags::NONBLOCK).unwrap();
+    rig.from_guest.set_call(Some(call.try_clone().unwrap().into()));
+    let told = || rustix::io::read(&call, &mut [0; 8]).is_ok();
+    // Its answer to the connect was the first.
+    for _ in 2..SIZE / 4 {
+        rig.send(&payload(&on, b"1"), b"1");
+        assert!(!told());
+    }
+    rig.send(&payload(&on, b"1"), b"1");
+    assert!(told());
 }
 
 #[tokio::test]
