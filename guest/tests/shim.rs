@@ -9,9 +9,12 @@
 mod shim {
     pub mod attached;
     pub mod bundle;
+    pub mod cgroup;
     pub mod client;
+    pub mod leftovers;
     pub mod message;
     pub mod protocol;
+    pub mod signal;
 }
 #[path = "../src/container/mod.rs"]
 mod container;
@@ -281,6 +284,12 @@ fn a_killed_shim_takes_its_container_along_and_the_next_launch_cleans_up() {
             assert!(matches!(shim.wait().await, Err(ShimError::Gone)));
             machine.gone(pid).await;
             assert!(!machine.is_clean(), "nobody was left to remove the cgroup");
+            shim.forget().await.unwrap();
+            assert!(machine.is_clean(), "{:?}", machine.leftovers());
+
+            let (_, pid) = container.launch().await.unwrap();
+            machine.kill_shim_of(pid);
+            machine.gone(pid).await;
             let (shim, _) = container.launch().await.unwrap();
             shim.start().await.unwrap();
             shim.signal(9, false).await.unwrap();
@@ -383,5 +392,28 @@ fn a_small_init_passes_signals_on_and_reaps() {
             (told.split_once("] ").unwrap().1, code),
             ("exec nope failed: No such file or directory\n", 127)
         );
+    });
+}
+
+#[test]
+fn a_container_that_shares_the_machines_pids_leaves_none_of_its_own() {
+    isolated("a_container_that_shares_the_machines_pids_leaves_none_of_its_own", async |machine: Machine| {
+        let host = HostConfig { pid_mode: Some("host".into()), ..Default::default() };
+        let container = machine.default_container(&["sh", "-c", "sleep 1000 & echo up"], host);
+        assert_eq!(container.run().await, ("up\n".to_owned(), 0));
+        assert!(machine.is_clean(), "{:?}", machine.leftovers());
+    });
+}
+
+#[test]
+fn a_shim_needs_less_than_a_megabyte_of_its_own() {
+    isolated("a_shim_needs_less_than_a_megabyte_of_its_own", async |machine: Machine| {
+        let container = machine.default_container(&["sleep", "1000"], HostConfig::default());
+        let (shim, pid) = container.launch().await.unwrap();
+        shim.start().await.unwrap();
+        let kibibytes = machine.own_memory_of(machine.shim_of(pid));
+        assert!(kibibytes < 1024, "{kibibytes} KiB");
+        shim.signal(9, false).await.unwrap();
+        shim.wait().await.unwrap();
     });
 }

@@ -85,8 +85,9 @@ pub(super) fn granted(host: &HostConfig, abilities: &HostAbilities) -> Result<Ve
             DEFAULT.into_iter().filter(|name| abilities.capabilities.contains(name)).filter(keep).collect()
         }
     };
-    for name in add.names {
-        if !names.contains(&name) && !(add.all && drop.names.contains(&name)) {
+    // With all of them added, one that is named as well is there already, or was dropped by name.
+    for name in add.names.into_iter().filter(|_| !add.all) {
+        if !names.contains(&name) {
             names.push(name);
         }
     }

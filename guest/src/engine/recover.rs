@@ -150,7 +150,8 @@ fn clear(folder: &Path) {
 /// Finds out how a container fared while no engine watched.
 async fn examine(layout: &Layout, definition: Definition, mut status: Status) -> Found {
     let folder = layout.container(&definition.id);
-    let shim = ShimClient::new(&layout.shim_socket(&definition.id), &launch::exit_file(&folder));
+    let (bundle, socket) = (folder.join("bundle"), layout.shim_socket(&definition.id));
+    let shim = ShimClient::new(&bundle, &socket, &launch::exit_file(&folder));
     let policy = definition.restart_policy();
     let adopted = match (status.life.state, shim.state().await) {
         (State::Running { .. }, Ok((pid, _))) => {

@@ -16,7 +16,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::protocol::{Created, ExitStatus, Failure, Reply, Request, ShimConfig, WindowSize};
-use super::{attached, bundle, message};
+use super::{attached, bundle, leftovers, message};
 
 pub use attached::Output;
 
@@ -24,6 +24,8 @@ pub use attached::Output;
 const CREATE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long it may take to answer what it can answer at once.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long it may take to unmount the root of an exited container.
+const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Why a shim did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,7 @@ pub enum ShimError {
 /// One container's shim, by its socket.
 #[derive(Clone, Debug)]
 pub struct ShimClient {
+    bundle: PathBuf,
     socket: PathBuf,
     exit_file: PathBuf,
 }
@@ -101,7 +104,7 @@ pub async fn launch(
         }
     };
     match created {
-        Ok(Created::Ready { pid }) => Ok((ShimClient::new(&config.socket, &config.exit_file), pid)),
+        Ok(Created::Ready { pid }) => Ok((ShimClient::new(bundle, &config.socket, &config.exit_file), pid)),
         Ok(Created::Failed(failure)) => Err(ShimError::Container(failure)),
         Err(ShimError::Gone) => {
             let status = shim.wait().await?;
@@ -113,9 +116,10 @@ pub async fn launch(
 }
 
 impl ShimClient {
-    /// The shim that listens on `socket` and writes `exit_file`, whether it lives or not: [`Self::state`] tells.
-    pub fn new(socket: &Path, exit_file: &Path) -> Self {
-        Self { socket: socket.to_owned(), exit_file: exit_file.to_owned() }
+    /// The shim of `bundle`, which listens on `socket` and writes `exit_file`, whether it lives or not:
+    /// [`Self::state`] tells.
+    pub fn new(bundle: &Path, socket: &Path, exit_file: &Path) -> Self {
+        Self { bundle: bundle.to_owned(), socket: socket.to_owned(), exit_file: exit_file.to_owned() }
     }
 
     /// Lets the created container run.
@@ -187,28 +191,34 @@ impl ShimClient {
         Ok((Output::new(reader), writer))
     }
 
-    /// Returns once the exited container's root is unmounted and its cgroup gone; the shim ends. A shim that
-    /// is gone already has nothing left to forget.
+    /// Returns once the exited container's root is unmounted and its cgroup gone; the shim ends. Where the shim is
+    /// gone already, ends what processes its container has left (one whose first process is set-user-ID, or that
+    /// shares the machine's pids) and removes the cgroup in its place.
     pub async fn forget(&self) -> Result<(), ShimError> {
-        match self.done(Request::Forget).await {
-            Err(ShimError::Gone) => Ok(()),
-            other => other,
+        // Unmounting syncs the file system below, which may have much to write.
+        match self.ask_within(CLEAN_UP_DEADLINE, Request::Forget).await.and_then(done) {
+            Err(ShimError::Gone) => {}
+            other => return other,
         }
+        let bundle = self.bundle.clone();
+        let removed = tokio::task::spawn_blocking(move || leftovers::remove_after_kill(&bundle)).await;
+        Ok(leftovers::absent_is_fine(removed.unwrap_or_else(|panicked| Err(io::Error::other(panicked))))?)
     }
 
     async fn done(&self, request: Request) -> Result<(), ShimError> {
-        match self.ask(request).await? {
-            Reply::Done => Ok(()),
-            other => Err(unexpected(other)),
-        }
+        self.ask(request).await.and_then(done)
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, ShimError> {
+        self.ask_within(ANSWER_DEADLINE, request).await
+    }
+
+    async fn ask_within(&self, deadline: Duration, request: Request) -> Result<Reply, ShimError> {
         let asked = async {
             let mut stream = self.send(&request).await?;
             read_message(&mut stream).await
         };
-        timeout(ANSWER_DEADLINE, asked).await.unwrap_or(Err(ShimError::Silent(ANSWER_DEADLINE)))
+        timeout(deadline, asked).await.unwrap_or(Err(ShimError::Silent(deadline)))
     }
 
     async fn send(&self, request: &Request) -> Result<UnixStream, ShimError> {
@@ -241,6 +251,13 @@ fn gone(error: io::Error) -> ShimError {
     match error.kind() {
         NotFound | ConnectionRefused | ConnectionReset | BrokenPipe | UnexpectedEof => ShimError::Gone,
         _ => ShimError::Io(error),
+    }
+}
+
+fn done(reply: Reply) -> Result<(), ShimError> {
+    match reply {
+        Reply::Done => Ok(()),
+        other => Err(unexpected(other)),
     }
 }
 

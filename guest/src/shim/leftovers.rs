@@ -17,9 +17,9 @@ pub(super) fn remove(runtime: &Path, id: &ContainerId, cgroup: &Cgroup) -> io::R
     absent_is_fine(fs::remove_dir_all(runtime.join(id.as_str())))
 }
 
-/// The same for a container whose shim is gone, by its bundle. The kernel has ended its first process already,
-/// but where that was set-user-ID, and where the container shares the machine's pids. Blocks for seconds at worst.
-pub fn remove_after_kill(bundle: &Path) -> io::Result<()> {
+/// The same for a container whose shim is gone, by its bundle. Its root went with the shim. Blocks for seconds at
+/// worst.
+pub(super) fn remove_after_kill(bundle: &Path) -> io::Result<()> {
     let (spec, config) = bundle::read(bundle)?;
     remove(&config.runtime, &config.id, &Cgroup::of(&spec))?;
     absent_is_fine(fs::remove_file(&config.socket))

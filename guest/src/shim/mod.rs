@@ -12,7 +12,7 @@ mod device_rules;
 mod execute;
 mod failure;
 mod input;
-pub mod leftovers;
+mod leftovers;
 mod log;
 mod message;
 pub mod protocol;

@@ -11,6 +11,8 @@ use holm_api::models::{ContainerConfig, HostConfig};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -203,20 +205,44 @@ impl Machine {
         self.signal_shim_of(pid, 9);
     }
 
-    /// Sends a signal to the parent of `pid`.
+    /// Sends a signal to the shim whose container's first process is `pid`.
     pub fn signal_shim_of(&self, pid: i32, signal: i32) {
+        let shim = Pid::from_raw(self.shim_of(pid));
+        kill(shim, Signal::try_from(signal).expect("a signal")).expect("it runs");
+    }
+
+    /// The shim whose container's first process is `pid`.
+    pub fn shim_of(&self, pid: i32) -> i32 {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
-        let parent = Pid::from_raw(parent.trim().parse().expect("a number"));
-        assert_ne!(parent, Pid::this());
-        kill(parent, Signal::try_from(signal).expect("a signal")).expect("it runs");
+        let parent = parent.trim().parse().expect("a number");
+        assert_ne!(parent, Pid::this().as_raw());
+        parent
+    }
+
+    /// Kibibytes of heap, stack and the like of a process; what it has of its program differs between builds.
+    pub fn own_memory_of(&self, pid: i32) -> u64 {
+        let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it runs");
+        let (mut of_file, mut own) = (false, 0);
+        for line in maps.lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            match words[..] {
+                ["Anonymous:", size, "kB"] if !of_file => own += size.parse::<u64>().expect("a number"),
+                [range, ..] if range.contains('-') => {
+                    of_file = words.last().is_some_and(|name| name.starts_with('/'))
+                }
+                _ => {}
+            }
+        }
+        own
     }
 
     /// Returns when `pid` has ended.
     pub async fn gone(&self, pid: i32) {
-        // This test is the first process of its pid namespace, so orphans end as its children.
-        let reaped = tokio::task::spawn_blocking(move || nix::sys::wait::waitpid(Pid::from_raw(pid), None));
-        reaped.await.expect("a thread").expect("an orphan that was ours to reap");
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        let ended = move || poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+        tokio::task::spawn_blocking(ended).await.expect("a thread").expect("a process can be waited for");
     }
 }
 
