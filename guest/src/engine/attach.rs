@@ -3,7 +3,7 @@
 
 use std::io;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use holm_api::stream::{Channel, HEADER, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -23,17 +23,20 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// A piece of output in this form.
-    pub(crate) fn encode(self, channel: Channel, bytes: Bytes) -> Bytes {
+    /// What stands in front of a piece of output, if anything.
+    pub(super) fn header(self, channel: Channel, length: usize) -> Option<[u8; HEADER]> {
         match self {
-            Self::Raw => bytes,
-            Self::Multiplexed => {
-                let mut framed = BytesMut::with_capacity(HEADER + bytes.len());
-                // The kernel gives no more at once than fits.
-                framed.put_slice(&header(channel, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
-                framed.put(bytes);
-                framed.freeze()
-            }
+            Self::Raw => None,
+            // No piece is longer than a buffer of ours.
+            Self::Multiplexed => Some(header(channel, u32::try_from(length).unwrap_or(u32::MAX))),
+        }
+    }
+
+    /// A piece of output in this form.
+    fn encode(self, channel: Channel, bytes: Bytes) -> Bytes {
+        match self.header(channel, bytes.len()) {
+            None => bytes,
+            Some(header) => [header.as_slice(), &bytes].concat().into(),
         }
     }
 }

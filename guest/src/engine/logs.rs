@@ -75,7 +75,7 @@ pub(crate) async fn read<S: LogSink>(
         Ok(()) => sink.send(writer.take()).await,
         Err(Stop::Gone(gone)) => Err(gone),
         Err(Stop::Failed(error)) => {
-            writer.push(Channel::SystemError, format!("Error grabbing logs: {error}\n").as_bytes());
+            writer.push(Channel::SystemError, [format!("Error grabbing logs: {error}\n").as_bytes()]);
             sink.send(writer.take()).await
         }
     }
@@ -152,21 +152,22 @@ impl Writer {
         if !wanted || too_old || too_new {
             return false;
         }
-        let mut text = Vec::with_capacity(entry.text.len() + 40);
+        let mut front = String::new();
         if self.wish.timestamps {
-            text.extend_from_slice(entry.time.format("%Y-%m-%dT%H:%M:%S%.9fZ ").to_string().as_bytes());
+            front = entry.time.format("%Y-%m-%dT%H:%M:%S%.9fZ ").to_string();
         }
         if self.wish.details {
-            text.push(b' ');
+            front.push(' ');
         }
-        text.extend_from_slice(entry.text.as_bytes());
-        self.push(entry.channel, &text);
+        self.push(entry.channel, [front.as_bytes(), entry.text.as_bytes()]);
         self.piece.len() >= PIECE
     }
 
-    fn push(&mut self, channel: Channel, text: &[u8]) {
-        let framed = self.wish.form.encode(channel, Bytes::copy_from_slice(text));
-        self.piece.extend_from_slice(&framed);
+    /// Straight into the piece: a log has millions of lines.
+    fn push<const N: usize>(&mut self, channel: Channel, parts: [&[u8]; N]) {
+        let length = parts.iter().map(|part| part.len()).sum();
+        self.piece.extend(self.wish.form.header(channel, length).into_iter().flatten());
+        parts.iter().for_each(|part| self.piece.extend_from_slice(part));
     }
 
     fn take(&mut self) -> Bytes {
