@@ -24,6 +24,7 @@ mod machine;
 use holm_api::models::HostConfig;
 use holm_api::stream::Channel;
 use machine::{Machine, isolated, text};
+use serde_json::json;
 use shim::client::{ShimError, Streams};
 use shim::protocol::{ExitStatus, FailureKind, Stdin, WindowSize};
 use tokio::io::AsyncWriteExt;
@@ -228,6 +229,30 @@ fn a_program_that_is_not_there_fails_in_dockers_words() {
             assert_eq!((failure.kind, failure.message), (kind, format!("{begin}{end}")));
             assert!(machine.is_clean(), "{:?}", machine.leftovers());
         }
+    });
+}
+
+#[test]
+fn a_container_that_cannot_be_made_is_explained_and_leaves_nothing() {
+    isolated("a_container_that_cannot_be_made_is_explained_and_leaves_nothing", async |machine: Machine| {
+        let mut container = machine.container(&["true"]);
+        let bind = json!({ "destination": "/x", "type": "bind", "source": "/nope", "options": ["rbind"] });
+        container.spec_json["mounts"].as_array_mut().unwrap().push(bind);
+        let message = container.launch().await.unwrap_err().to_string();
+        let reason = "error during container init: failed to prepare rootfs: failed to canonicalize \"/nope\": \
+                      No such file or directory";
+        assert!(message.contains(reason), "{message}");
+
+        let mut container = machine.container(&["true"]);
+        container.spec_json["process"]["cwd"] = "/etc/passwd".into();
+        let message = container.launch().await.unwrap_err().to_string();
+        assert_eq!(message, "Cannot mkdir: /etc/passwd is not a directory");
+
+        let mut container = machine.container(&["true"]);
+        container.config.rootfs.lower.push("/no/such/layer".into());
+        let message = container.launch().await.unwrap_err().to_string();
+        assert!(message.contains("/no/such/layer: No such file or directory"), "{message}");
+        assert!(machine.is_clean(), "{:?}", machine.leftovers());
     });
 }
 

@@ -97,6 +97,7 @@ fn build(
     let subscriber = tracing_subscriber::fmt()
         .with_writer(Mutex::new(log))
         .with_ansi(false)
+        .with_target(false)
         .with_max_level(LevelFilter::ERROR)
         .finish();
     let _until_built = tracing::subscriber::set_default(subscriber);
@@ -130,6 +131,14 @@ fn reported(report: OwnedFd) -> Option<Failure> {
     serde_json::from_slice(&told).ok()
 }
 
+/// What libcontainer puts before every error of the container's first process and of the one before it.
+const WRAPPINGS: [&str; 4] = [
+    "failed to create container: ",
+    "exec process failed with error ",
+    "error in executing process : ",
+    "intermediate process error ",
+];
+
 /// libcontainer hands on only the outermost of the errors in the container's first process, but logs the first.
 fn explained(bundle: &Path, error: &BuildError) -> Failure {
     let mut text = error.to_string();
@@ -138,11 +147,14 @@ fn explained(bundle: &Path, error: &BuildError) -> Failure {
         text = format!("{text}: {error}");
         cause = error.source();
     }
+    let mut text = text.as_str();
+    for wrapping in WRAPPINGS {
+        text = text.strip_prefix(wrapping).unwrap_or(text);
+    }
     let log = bundle::log_tail(bundle);
-    let first = log.lines().find_map(|line| line.split_once("ERROR ")).map(|(_, message)| message);
-    match first {
-        Some(message) => Failure::in_container(FailureKind::Other, &format!("{text} ({message})")),
-        None => Failure::of_creation(&text),
+    match log.lines().find_map(|line| line.split_once("ERROR ")) {
+        Some((_, first)) => Failure::in_container(FailureKind::Other, &format!("{text}: {first}")),
+        None => Failure::of_creation(text),
     }
 }
 
