@@ -24,12 +24,9 @@ impl Images {
         if let Some(id) = full_id {
             return self.get(&id).ok_or_else(|| FindError::NotFound(text.to_owned()));
         }
-        let reference = match text.parse::<Reference>() {
-            Ok(reference) => reference,
-            // The start of an id that still carries its algorithm parses as `sha256:<tag>`, so what is left
-            // here means nothing at all.
-            Err(error) => return Err(error.into()),
-        };
+        // The start of an id that still carries its algorithm parses as `sha256:<tag>`, so what does not parse
+        // means nothing at all.
+        let reference = text.parse::<Reference>()?;
         let found = self.get_named(&reference).or_else(|| self.get_by_prefix(text));
         found.ok_or_else(|| FindError::NotFound(reference.or_latest().familiar()))
     }

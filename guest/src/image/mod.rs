@@ -29,15 +29,16 @@ mod registry;
 mod remove;
 mod settings;
 
-pub(crate) use config::{HistoryStep, ImageConfig, RootFs};
+pub(crate) use config::ImageConfig;
 pub(crate) use find::FindError;
 pub(crate) use layers::LayerSink;
-pub(crate) use platform::{ParsePlatformError, Platform};
-pub(crate) use pull::{LayerStatus, PullError, PullErrorKind, PullProgress, PullRequest};
-pub(crate) use record::{HistoryEntry, Image, Layer, chain_ids};
-pub(crate) use registry::{Patience, RegistryError, TransportFault};
+pub(crate) use platform::Platform;
+#[cfg(test)]
+pub(crate) use pull::LayerStatus;
+pub(crate) use pull::{PullError, PullErrorKind, PullProgress, PullRequest};
+pub(crate) use record::Image;
 pub(crate) use remove::{ContainerUse, RemoveError, Removed};
-pub(crate) use settings::{ParseAuthError, RegistryAuth, RegistrySettings};
+pub(crate) use settings::{RegistryAuth, RegistrySettings};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;

@@ -57,11 +57,6 @@ impl Image {
         self.entry.record.id
     }
 
-    /// Digest of the manifest it came with.
-    pub(crate) fn manifest(&self) -> Digest {
-        self.entry.record.manifest
-    }
-
     /// What it says of itself.
     pub(crate) fn config(&self) -> &ImageConfig {
         &self.entry.config
