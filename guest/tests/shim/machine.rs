@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holm_api::ContainerId;
 use holm_api::models::{ContainerConfig, HostConfig};
@@ -247,9 +247,19 @@ impl Machine {
 }
 
 impl Drop for Machine {
+    /// The end of the namespaces ends all processes, but a cgroup stays until somebody removes it.
     fn drop(&mut self) {
-        // Absent where no container was created, and not empty where a test failed.
-        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(self.cgroup()));
+        let folder = Path::new("/sys/fs/cgroup").join(self.cgroup());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        // Absent where no container was created; the shim of one that was not forgotten may be removing it as well.
+        let _ = fs::write(folder.join("cgroup.kill"), "1");
+        while folder.exists() && Instant::now() < deadline {
+            for container in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(container.path());
+            }
+            // Busy until the killed processes are gone.
+            let _ = fs::remove_dir(&folder);
+        }
     }
 }
 
