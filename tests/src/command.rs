@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 /// Longer than anything a command waits for by itself. Seconds, for timeout(1).
@@ -77,6 +77,31 @@ pub fn run(command: Command, input: &[u8]) -> Ran {
     let writer = thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().expect("a child can be waited for");
     let _ = writer.join();
+    finished(line, &output)
+}
+
+/// As [`run`], with an input that nobody writes to and that does not end before the program does, as a person's
+/// keyboard.
+///
+/// # Panics
+/// Where the program does not start, or does not end in time.
+#[track_caller]
+pub fn run_untouched(command: &Command) -> Ran {
+    let line = line(command);
+    let mut child = bounded(command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("timeout(1) is part of every system");
+    let keyboard = child.stdin.take();
+    let output = child.wait_with_output().expect("a child can be waited for");
+    drop(keyboard);
+    finished(line, &output)
+}
+
+#[track_caller]
+fn finished(line: String, output: &Output) -> Ran {
     let ran = Ran {
         line,
         status: output.status.code().unwrap_or(-1),

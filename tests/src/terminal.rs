@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::command::{Ran, run};
+use crate::command::{Ran, run_untouched};
 
 /// Runs the command on a terminal of 100 columns, and returns with `stdout` as the screen was at the end.
 #[track_caller]
@@ -19,7 +19,8 @@ pub fn run_on_terminal(command: &Command) -> Ran {
         };
     }
     script.env("TERM", "xterm-256color");
-    let ran = run(script, b"");
+    // An input that ends would be typed as a control character into whatever runs.
+    let ran = run_untouched(&script);
     Ran { stdout: screen(&ran.stdout), ..ran }
 }
 

@@ -86,11 +86,7 @@ impl Gateway {
     /// is dropped. May be called again with the next stream, not with two at once. Needs a tokio runtime with
     /// I/O and time. An error is the stream's own.
     pub(crate) async fn serve(&self, stream: Stream) -> io::Result<()> {
-        let session =
-            session::Session::new(stream, &self.config, self.dns.clone(), Arc::clone(&self.counters));
-        let result = session.run().await;
-        tracing::debug!(stats = ?self.stats(), "the guest's network stream ended");
-        result
+        session::Session::new(stream, &self.config, self.dns.clone(), Arc::clone(&self.counters)).run().await
     }
 
     /// The counters now.
