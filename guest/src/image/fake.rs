@@ -43,6 +43,8 @@ struct Content {
     bodies: HashMap<String, (String, Vec<u8>)>,
     faults: HashMap<String, Vec<Fault>>,
     asked: Vec<Asked>,
+    /// Connections that began with TLS.
+    hellos: usize,
     /// Required in `Authorization` of everything below `/v2/`.
     token: Option<String>,
 }
@@ -115,6 +117,11 @@ impl FakeRegistry {
         self.content.lock().unwrap().token = Some(token.to_owned());
     }
 
+    /// How many connections tried TLS.
+    pub(super) fn hellos(&self) -> usize {
+        self.content.lock().unwrap().hellos
+    }
+
     pub(super) fn asked(&self, part: &str) -> Vec<Asked> {
         let content = self.content.lock().unwrap();
         content.asked.iter().filter(|asked| asked.path.contains(part)).cloned().collect()
@@ -184,6 +191,15 @@ impl FakeRegistry {
 
 async fn serve(stream: TcpStream, content: Arc<Mutex<Content>>) -> Option<()> {
     let mut stream = BufReader::new(stream);
+    // A TLS record of the kind "handshake". Go's server, so Docker's registry, answers it in plain text.
+    if stream.fill_buf().await.ok()?.first() == Some(&0x16) {
+        content.lock().unwrap().hellos += 1;
+        stream
+            .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n")
+            .await
+            .ok()?;
+        return stream.shutdown().await.ok();
+    }
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();

@@ -466,6 +466,14 @@ async fn nobody_at_the_registrys_address_is_told_like_docker_tells_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn loopback_without_tls_costs_one_try_of_tls() {
+    let ground = Ground::new().await;
+    let (id, _) = ground.registry.image("1", &one_layer());
+    assert_eq!(ground.pull("app:1").await.0.unwrap(), id);
+    assert_eq!(ground.registry.hellos(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_pulls_of_one_layer_share_its_download_and_survive_each_other() {
     let ground = Ground::new().await;
     let layers = one_layer();

@@ -154,34 +154,39 @@ fn fault(error: &reqwest::Error, url: &Url) -> TransportFault {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return tls_fault(tls, url);
         }
-        if let Some(system) = current.downcast_ref::<io::Error>() {
-            // An error of another kind may travel inside of one of the system's.
-            if let Some(inner) = system.get_ref() {
-                if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-                    return tls_fault(tls, url);
-                }
-            } else if error.is_connect() {
-                return match system.kind() {
-                    io::ErrorKind::ConnectionRefused => TransportFault::ConnectionRefused(address),
-                    io::ErrorKind::TimedOut => TransportFault::ConnectTimeout(address),
-                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => TransportFault::Closed,
-                    _ => TransportFault::Unreachable { address, reason: lower(&system.to_string()) },
-                };
-            }
-            if matches!(system.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
-                return TransportFault::Closed;
-            }
-        }
         if current.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
             return TransportFault::Closed;
+        }
+        let system = current.downcast_ref::<io::Error>();
+        // An `io::Error` that carries another error is not that error's parent but its disguise: its `source` is
+        // already the carried error's own.
+        if let Some(carried) = system.and_then(io::Error::get_ref) {
+            cause = Some(carried);
+            continue;
+        }
+        if let Some(system) = system {
+            return system_fault(system, error.is_connect(), address);
         }
         cause = current.source();
     }
     let text = words(error);
-    if text.contains("proxy") || text.contains("tunnel") {
-        return TransportFault::Proxy(text);
+    match error.is_connect() {
+        true if text.contains("proxy") || text.contains("tunnel") => TransportFault::Proxy(text),
+        true => TransportFault::Handshake(text),
+        false => TransportFault::Other(text),
     }
-    TransportFault::Other(text)
+}
+
+fn system_fault(error: &io::Error, while_connecting: bool, address: String) -> TransportFault {
+    let closed = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+    match error.kind() {
+        _ if closed && while_connecting => TransportFault::Handshake("EOF".to_owned()),
+        _ if closed => TransportFault::Closed,
+        io::ErrorKind::ConnectionRefused => TransportFault::ConnectionRefused(address),
+        io::ErrorKind::TimedOut => TransportFault::ConnectTimeout(address),
+        _ if while_connecting => TransportFault::Unreachable { address, reason: lower(&error.to_string()) },
+        _ => TransportFault::Other(lower(&error.to_string())),
+    }
 }
 
 fn tls_fault(error: &rustls::Error, url: &Url) -> TransportFault {
@@ -219,3 +224,6 @@ fn lower(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
+
+#[cfg(test)]
+mod tests;

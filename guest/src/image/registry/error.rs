@@ -118,6 +118,9 @@ pub(crate) enum TransportFault {
     /// Closed before an answer.
     #[error("EOF")]
     Closed,
+    /// The connection came to nothing before anything was asked.
+    #[error("{0}")]
+    Handshake(String),
     /// The proxy did not let us through.
     #[error("proxyconnect tcp: {0}")]
     Proxy(String),
