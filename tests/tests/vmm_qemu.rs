@@ -107,6 +107,7 @@ async fn an_ended_direction_lets_the_answer_through() {
     let rig = Rig::new();
     let (machine, _ready) = rig.up().await;
     let mut sink = machine.connect(SINK).await.unwrap();
+    sink.write_u64_le(5_000_000).await.unwrap();
     sink.write_all(&vec![7; 5_000_000]).await.unwrap();
     sink.shutdown().await.unwrap();
     assert_eq!(sink.read_u64_le().await.unwrap(), 5_000_000);

@@ -2,7 +2,7 @@
  * process. On start it opens a stream to port 6000 of the host and sends one byte.
  *
  *   5000  sends back what it gets, until the other side ends
- *   5001  reads to the end, then sends the number of bytes
+ *   5001  reads a number and so many bytes, then sends the number
  *   5002  reads a number, sends so many bytes
  *   5003  reads a number, opens a stream to that port of the host and does as 5000 there
  *   5004  powers off
@@ -55,10 +55,15 @@ static void echo(int stream)
 
 static void sink(int stream)
 {
-	uint64_t count = 0;
-	ssize_t got;
-	while ((got = read(stream, buffer, sizeof buffer)) > 0)
-		count += got;
+	uint64_t count;
+	if (!all(read, stream, &count, sizeof count))
+		return;
+	for (uint64_t left = count; left > 0;) {
+		ssize_t got = read(stream, buffer, left < sizeof buffer ? left : sizeof buffer);
+		if (got <= 0)
+			return;
+		left -= got;
+	}
 	all(put, stream, &count, sizeof count);
 }
 

@@ -244,7 +244,7 @@ async fn boot_peer(folder: &Path, program: &Path) -> io::Result<(Duration, Peer)
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let qemu = qemu(folder)
-        .args(["-append", "console=ttyS0 quiet reboot=t panic=-1"])
+        .args(["-append", "console=ttyS0 quiet reboot=t panic=-1", "-serial", "null"])
         .args(["-chardev", &format!("socket,id=vsock,path={}", control.display())])
         .args(["-device", "vhost-user-vsock-device,chardev=vsock"])
         .stdin(Stdio::null())
@@ -291,10 +291,10 @@ async fn send(guest: &impl Guest) -> io::Result<Duration> {
     let mut stream = guest.connect(SINK).await?;
     let bytes = vec![7; 256 << 10];
     let start = Instant::now();
+    stream.write_u64_le(BYTES).await?;
     for _ in 0..BYTES / bytes.len() as u64 {
         stream.write_all(&bytes).await?;
     }
-    stream.shutdown().await?;
     let count = stream.read_u64_le().await?;
     if count == BYTES { Ok(start.elapsed()) } else { Err(io::Error::other("the guest got other bytes")) }
 }

@@ -36,6 +36,12 @@ impl HostEnd {
         usize::try_from(read).map_err(|_| io::Error::last_os_error())
     }
 
+    /// Whether the other end may have written something that has not been read. In doubt it has: then it is read,
+    /// and what is wrong with the socket shows there.
+    pub(super) fn has_unread(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.socket).map_or(true, |bytes| bytes > 0)
+    }
+
     /// Writes from guest memory; what the socket does not take goes to the backlog. Gives the bytes that the socket
     /// took.
     pub(super) fn write(&mut self, places: &[VolatileSlice<'_>]) -> io::Result<usize> {

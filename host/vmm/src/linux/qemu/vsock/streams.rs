@@ -125,7 +125,8 @@ impl Streams {
             if stream.dialler.is_some() {
                 return self.abort(id);
             }
-            if stream.other_end == OtherEnd::Ended {
+            // The plain case, in one packet to the guest.
+            if stream.other_end == OtherEnd::Ended || !stream.end.has_unread() {
                 return self.gone(id);
             }
             stream.other_end = OtherEnd::Closed;

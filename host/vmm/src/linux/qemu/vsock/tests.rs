@@ -329,6 +329,17 @@ async fn a_stream_that_is_dropped_tells_the_guest() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_dropped_without_last_words_is_one_packet() {
+    let mut rig = Rig::new();
+    let (stream, on) = rig.connected().await;
+    drop(stream);
+    rig.turn();
+    assert_eq!(rig.control(Operation::Shutdown).flags, 3);
+    rig.send(&Header { operation: Operation::Reset, ..on }, &[]);
+    assert!(rig.packet().is_none());
+}
+
+#[tokio::test]
 async fn the_guest_reaches_a_port_that_is_listened_on_and_no_other() {
     let mut rig = Rig::new();
     let (offer, offered) = tokio::sync::mpsc::channel(1);
