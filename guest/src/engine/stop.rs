@@ -183,7 +183,11 @@ impl Engine {
             }
         };
         if !rested {
-            kill_and_wait(container, purpose).await?;
+            match kill_and_wait(container, purpose).await {
+                // It ended just when its time was up.
+                Ok(()) | Err(EngineError::NotRunning(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.tell_container(container.definition(), "stop", []);
         Ok(Stop::Now)
