@@ -2,6 +2,7 @@
 //! private link. Types and codecs only: no sockets, no files, no async, no clock, so it builds everywhere.
 
 mod digest;
+mod duration;
 mod id;
 mod reference;
 
@@ -10,6 +11,7 @@ pub mod network;
 pub mod stream;
 
 pub use digest::{Digest, ParseDigestError};
+pub use duration::human_duration;
 pub use id::{ContainerId, ContainerRef, ExecId, NetworkId, ParseIdError};
 pub use reference::{DEFAULT_REGISTRY, ParseReferenceError, Reference};
 

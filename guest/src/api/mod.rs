@@ -12,7 +12,6 @@ mod containers;
 mod error;
 mod events;
 mod filters;
-mod human;
 mod images;
 mod info;
 mod networks;

@@ -78,7 +78,7 @@ fn render(report: &MachineReport) -> String {
             "Memory:       ",
             if report.memory == 0 { String::new() } else { units::binary_size(report.memory) },
         ),
-        ("Uptime:       ", report.uptime.map(units::human_duration).unwrap_or_default()),
+        ("Uptime:       ", report.uptime.map(holm_api::human_duration).unwrap_or_default()),
     ] {
         if !value.is_empty() {
             let _ = writeln!(text, "{label}{value}");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{TimeDelta, Utc};
-use holm_api::{ContainerRef, Digest};
+use chrono::Utc;
+use holm_api::{ContainerRef, Digest, human_duration};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::shape;
 use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::api::query::Query;
-use crate::api::{human, reply};
+use crate::api::reply;
 use crate::engine::{Container, Definition, Engine, Life, NetworkMode, State as Stage, Status};
 
 const FILTERS: [&str; 15] = [
@@ -236,7 +236,8 @@ fn command(definition: &Definition) -> String {
 
 fn status_text(life: &Life) -> String {
     let ago = |at: Option<chrono::DateTime<Utc>>| {
-        human::duration(at.map_or(TimeDelta::zero(), |at| Utc::now() - at))
+        // A clock that was set back makes the past the future, and then it was just now.
+        human_duration(at.map_or(0, |at| (Utc::now() - at).num_seconds().try_into().unwrap_or(0)))
     };
     match life.state {
         Stage::Running { .. } => format!("Up {}", ago(life.started_at)),

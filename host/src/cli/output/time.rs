@@ -1,10 +1,9 @@
 //! Points in time: how they are shown, and how users may give them.
 
+use holm_api::human_duration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-
-use super::units::human_duration;
 
 /// Go's own form, in the local zone: `2026-11-22 10:00:00 +0100 CET`.
 pub(crate) fn go_form(unix: i64) -> String {

@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 use crate::cli::arguments::{Caller, OBJECT_FORMAT_HELP};
 use crate::cli::client::Call;
 use crate::cli::environment::{MachineOrder, MachineReport, MachineState, Program};
-use crate::cli::error::{BAD_TEMPLATE, CliError};
-use crate::cli::output::{table, time, units};
+use crate::cli::error::CliError;
+use crate::cli::output::{table, time};
 use crate::cli::session::{self, Session};
-use crate::cli::template::Template;
 
 /// `holm version`
 #[derive(Debug, clap::Args)]
@@ -24,15 +23,7 @@ const LABEL_WIDTH: usize = 20;
 
 /// Asks engine and machine and prints the blocks. What does not answer is left out and is the error.
 pub(crate) fn run(args: &Args, caller: &Caller<'_>) -> Result<(), CliError> {
-    let template = match args.format.as_str() {
-        "" => None,
-        "json" => Some(Template::parse("{{json .}}")),
-        format => Some(Template::parse(format)),
-    };
-    let template = template.transpose().map_err(|error| CliError::Said {
-        text: format!("template parsing error: {error}"),
-        code: BAD_TEMPLATE,
-    })?;
+    let template = super::object_template(&args.format, "template parsing error")?;
     let started = caller.ensure_daemon();
     let (version, server) = match started {
         Ok(()) => caller.with_session(async |session| Ok(ask(session).await))?,
@@ -197,7 +188,7 @@ fn render_machine(report: &MachineReport) -> String {
         ("Hypervisor", report.hypervisor.clone()),
         ("Kernel", report.kernel.clone()),
         ("Guest image", report.guest_image.clone()),
-        ("Uptime", report.uptime.map(units::human_duration).unwrap_or_default()),
+        ("Uptime", report.uptime.map(holm_api::human_duration).unwrap_or_default()),
     ] {
         if !value.is_empty() {
             let _ = writeln!(block, " {label}:\t{value}");
