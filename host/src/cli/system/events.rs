@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use crate::cli::arguments::OBJECT_FORMAT_HELP;
 use crate::cli::client::Call;
-use crate::cli::error::{BAD_TEMPLATE, CliError};
+use crate::cli::error::CliError;
 use crate::cli::filter::{self, Filter};
 use crate::cli::output::time;
 use crate::cli::session::{self, Session};
-use crate::cli::template::{Template, sorted};
+use crate::cli::template::sorted;
 
 /// `holm events`
 #[derive(Debug, clap::Args)]
@@ -29,15 +29,7 @@ pub(crate) struct Args {
 
 /// Prints events until the time that was asked for, or for ever.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
-    let template = match args.format.as_str() {
-        "" => None,
-        "json" => Some(Template::parse("{{json .}}")),
-        format => Some(Template::parse(format)),
-    };
-    let template = template.transpose().map_err(|error| CliError::Said {
-        text: format!("Error parsing format: {error}"),
-        code: BAD_TEMPLATE,
-    })?;
+    let template = super::object_template(&args.format, "Error parsing format")?;
     let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     let point = |flag, text: &str| match text {
         "" => Ok(None),

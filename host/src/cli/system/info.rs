@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 
 use crate::cli::arguments::{Caller, OBJECT_FORMAT_HELP};
 use crate::cli::client::Call;
-use crate::cli::error::{BAD_TEMPLATE, CliError};
+use crate::cli::error::CliError;
 use crate::cli::output::units;
 use crate::cli::session::{self, Session};
-use crate::cli::template::Template;
 
 /// `holm info`
 #[derive(Debug, clap::Args)]
@@ -21,15 +20,7 @@ pub(crate) struct Args {
 /// Asks the engine and prints what it says. Where it does not answer, the client's part is printed all the
 /// same.
 pub(crate) fn run(args: &Args, caller: &Caller<'_>) -> Result<(), CliError> {
-    let template = match args.format.as_str() {
-        "" => None,
-        "json" => Some(Template::parse("{{json .}}")),
-        format => Some(Template::parse(format)),
-    };
-    let template = template.transpose().map_err(|error| CliError::Said {
-        text: format!("template parsing error: {error}"),
-        code: BAD_TEMPLATE,
-    })?;
+    let template = super::object_template(&args.format, "template parsing error")?;
     let answer = match caller.ensure_daemon() {
         Ok(()) => caller.with_session(ask),
         Err(error) => Err(error),
