@@ -3,11 +3,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holm_api::port;
 use holm_vmm::Machine;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::supervisor::Supervisor;
@@ -15,6 +17,10 @@ use crate::os;
 
 /// Bytes a direction that a connection may have under way.
 const BUFFER: usize = 64 << 10;
+/// How long an engine may be away: init starts one that died again within a second, or more slowly each time.
+const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
+/// Between two tries to reach it.
+const RETRY: Duration = Duration::from_millis(20);
 /// Clients at once; the ones beyond it wait in the socket's backlog.
 const MOST_CLIENTS: usize = 4096;
 
@@ -53,14 +59,14 @@ async fn carry<C: AsyncRead + AsyncWrite + Unpin>(mut client: C, supervisor: &Su
 
 /// The engine listens before the machine is `Running`; only in the moment of its own restart it does not.
 async fn engine_of(machine: &dyn Machine) -> io::Result<holm_vmm::Stream> {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = Instant::now() + ENGINE_DEADLINE;
     loop {
         match machine.connect(port::ENGINE.0).await {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                if tokio::time::Instant::now() >= deadline {
+                if Instant::now() >= deadline {
                     return Err(e);
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                sleep(RETRY).await;
             }
             other => return other,
         }

@@ -4,8 +4,12 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
+
+/// Until some connection has ended and its descriptor is free; the clients wait in the backlog.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 
 /// A socket in the file system. Dropping it removes the file.
 pub(crate) struct Listener {
@@ -33,7 +37,7 @@ impl Listener {
             match self.socket.accept().await {
                 Ok((stream, _)) => return Ok(stream),
                 Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
                 }
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => return Err(e),
