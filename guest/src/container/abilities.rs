@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use nix::sys::resource::getrlimit;
 
@@ -23,6 +24,10 @@ pub struct HostAbilities {
     pub lowest_oom_score: i64,
     /// The kernel knows swap, so that it can be limited.
     pub swap: bool,
+    /// Disks can be shared by weight.
+    pub disk_weight: bool,
+    /// What is read and written a second can be limited.
+    pub disk_rates: bool,
     /// Processors.
     pub cpus: usize,
 }
@@ -41,6 +46,8 @@ impl HostAbilities {
             hard_limits: hard_limits.collect::<io::Result<_>>()?,
             lowest_oom_score: score.trim().parse().map_err(io::Error::other)?,
             swap: fs::exists("/proc/swaps")?,
+            disk_weight: offers("io.weight") || offers("io.bfq.weight"),
+            disk_rates: offers("io.max"),
             cpus: std::thread::available_parallelism()?.get(),
         })
     }
@@ -54,6 +61,11 @@ impl HostAbilities {
     pub fn may_raise_limits(&self) -> bool {
         self.capabilities.contains("CAP_SYS_RESOURCE")
     }
+}
+
+/// Whether containers' cgroups have this file, by the one that is above them.
+fn offers(file: &str) -> bool {
+    Path::new("/sys/fs/cgroup/docker").join(file).exists()
 }
 
 /// Those that are both effective and in the bounding set (proc(5), `CapEff` and `CapBnd`).
@@ -77,6 +89,8 @@ impl HostAbilities {
             hard_limits: BTreeMap::new(),
             lowest_oom_score: 0,
             swap: true,
+            disk_weight: true,
+            disk_rates: true,
             cpus: 4,
         }
     }

@@ -6,13 +6,16 @@
 
 pub mod abilities;
 mod capabilities;
+pub mod cgroup;
 mod devices;
+mod disk_limits;
 pub mod etc_files;
+pub mod limits;
 pub mod merge;
 mod mounts;
 mod namespaces;
 mod process;
-mod resources;
+pub mod resources;
 mod rlimits;
 mod seccomp;
 mod security;

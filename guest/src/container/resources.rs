@@ -6,29 +6,42 @@ use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxPidsBuilder, Linu
 
 use super::SpecError;
 use super::abilities::HostAbilities;
+use super::disk_limits::disk_limits;
 
 /// Docker lets no container have less memory.
 const LEAST_MEMORY: i64 = 6 << 20;
 /// Microseconds in which a part of a processor is counted out.
 const PERIOD: u64 = 100_000;
 
+/// Whose limits are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A container's: all that is not said is not limited.
+    Container,
+    /// A change's: what is not said stays as it is.
+    Change,
+}
+
 /// The limits, without device rules.
-pub(super) fn resources(
+pub fn resources(
     host: &HostConfig,
+    subject: Subject,
     abilities: &HostAbilities,
     warnings: &mut Vec<String>,
 ) -> Result<LinuxResources, SpecError> {
     refuse_unsupported(host)?;
     let mut resources = LinuxResources::default();
     resources
-        .set_memory(memory(host, abilities, warnings)?)
+        .set_memory(memory(host, subject, abilities, warnings)?)
         .set_pids(pids(host, abilities, warnings))
-        .set_cpu(cpu(host, abilities, warnings)?);
+        .set_cpu(cpu(host, abilities, warnings)?)
+        .set_block_io(disk_limits(host, abilities, warnings)?);
     Ok(resources)
 }
 
 fn memory(
     host: &HostConfig,
+    subject: Subject,
     abilities: &HostAbilities,
     warnings: &mut Vec<String>,
 ) -> Result<Option<LinuxMemory>, SpecError> {
@@ -58,7 +71,7 @@ fn memory(
     if limit > 0 && swap > 0 && swap < limit {
         return invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
-    if limit == 0 && swap > 0 {
+    if limit == 0 && swap > 0 && subject == Subject::Container {
         return invalid("You should always set the Memory limit when using Memoryswap limit, see usage");
     }
     if host.memory_swappiness.is_some_and(|value| value != -1) {
@@ -218,14 +231,7 @@ fn highest_of(list: &str) -> Option<usize> {
 }
 
 fn refuse_unsupported(host: &HostConfig) -> Result<(), SpecError> {
-    let some = |list: Option<usize>| list.unwrap_or(0) > 0;
     let refused = [
-        (host.blkio_weight.unwrap_or(0) > 0, "--blkio-weight"),
-        (some(host.blkio_weight_device.as_ref().map(Vec::len)), "--blkio-weight-device"),
-        (some(host.blkio_device_read_bps.as_ref().map(Vec::len)), "--device-read-bps"),
-        (some(host.blkio_device_write_bps.as_ref().map(Vec::len)), "--device-write-bps"),
-        (some(host.blkio_device_read_iops.as_ref().map(Vec::len)), "--device-read-iops"),
-        (some(host.blkio_device_write_iops.as_ref().map(Vec::len)), "--device-write-iops"),
         (host.cpu_realtime_period.unwrap_or(0) != 0, "--cpu-rt-period"),
         (host.cpu_realtime_runtime.unwrap_or(0) != 0, "--cpu-rt-runtime"),
     ];
@@ -253,11 +259,13 @@ mod tests {
 
     fn limits(host: HostConfig, abilities: &HostAbilities) -> (LinuxResources, Vec<String>) {
         let mut warnings = Vec::new();
-        (resources(&host, abilities, &mut warnings).unwrap(), warnings)
+        (resources(&host, Subject::Container, abilities, &mut warnings).unwrap(), warnings)
     }
 
     fn refused(host: HostConfig) -> String {
-        resources(&host, &HostAbilities::unlimited(), &mut Vec::new()).unwrap_err().to_string()
+        resources(&host, Subject::Container, &HostAbilities::unlimited(), &mut Vec::new())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -324,8 +332,14 @@ mod tests {
         for (host, message) in cases {
             assert_eq!(refused(host), message);
         }
-        let host = HostConfig { blkio_weight: Some(100), ..Default::default() };
-        assert!(refused(host).contains("--blkio-weight"));
+        let host = HostConfig { cpu_realtime_period: Some(100), ..Default::default() };
+        assert!(refused(host).contains("--cpu-rt-period"));
+    }
+
+    #[test]
+    fn a_change_may_be_of_swap_alone() {
+        let host = HostConfig { memory_swap: Some(1 << 30), ..Default::default() };
+        resources(&host, Subject::Change, &HostAbilities::unlimited(), &mut Vec::new()).unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The OCI runtime spec of a container, as Docker's daemon would write it (moby, `daemon/oci_linux.go`).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use holm_api::ContainerId;
 use holm_api::models::{ContainerConfig, HostConfig, HostConfigIsolationEnum};
@@ -10,11 +10,10 @@ use oci_spec::runtime::{Linux, Mount, Process, RootBuilder, Spec};
 use super::abilities::HostAbilities;
 use super::etc_files::EtcFiles;
 use super::namespaces::{Namespaces, namespaces};
+use super::resources::Subject;
 use super::security::Security;
-use super::{capabilities, devices, mounts, process, resources, rlimits, seccomp};
+use super::{capabilities, cgroup, devices, mounts, process, resources, rlimits, seccomp};
 
-/// Where containers' cgroups are, unless `CgroupParent` says otherwise.
-const CGROUP_PARENT: &str = "/docker";
 /// Bytes of the longest host name (`HOST_NAME_MAX`).
 const LONGEST_HOSTNAME: usize = 64;
 
@@ -187,7 +186,7 @@ fn linux(
 ) -> Result<Linux, SpecError> {
     let SpecInput { host, abilities, .. } = *input;
     let (nodes, rules) = devices::devices(host)?;
-    let mut resources = resources::resources(host, abilities, warnings)?;
+    let mut resources = resources::resources(host, Subject::Container, abilities, warnings)?;
     resources.set_devices(Some(rules));
     let privileged = host.privileged == Some(true);
     let paths = |asked: &Option<Vec<String>>, default: &[&str]| match asked {
@@ -198,7 +197,7 @@ fn linux(
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces.list.clone()))
-        .set_cgroups_path(Some(cgroup(input)))
+        .set_cgroups_path(Some(cgroup::path(host, input.id)))
         .set_resources(Some(resources))
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(seccomp::filter(host, security, capabilities))
@@ -206,17 +205,6 @@ fn linux(
         .set_masked_paths(Some(paths(&host.masked_paths, &MASKED)))
         .set_readonly_paths(Some(paths(&host.readonly_paths, &READ_ONLY)));
     Ok(linux)
-}
-
-fn cgroup(input: &SpecInput<'_>) -> PathBuf {
-    let parent =
-        input.host.cgroup_parent.as_deref().filter(|parent| !parent.is_empty()).unwrap_or(CGROUP_PARENT);
-    let mut path = PathBuf::from("/");
-    // No way out of the hierarchy by a parent with dots.
-    path.extend(
-        Path::new(parent).components().filter(|part| matches!(part, std::path::Component::Normal(_))),
-    );
-    path.join(input.id.as_str())
 }
 
 /// Ping sockets and low ports need no capability in a network of one's own.
@@ -348,13 +336,6 @@ mod tests {
         });
         assert_eq!(spec.hostname(), &None);
         assert_eq!(spec.linux().as_ref().unwrap().sysctl(), &Some(HashMap::new()));
-    }
-
-    #[test]
-    fn a_cgroup_parent_leads_nowhere_else() {
-        let spec = made_of(HostConfig { cgroup_parent: Some("../../x/..".into()), ..Default::default() });
-        let linux = spec.linux().as_ref().unwrap();
-        assert_eq!(linux.cgroups_path().as_ref().unwrap().parent(), Some(Path::new("/x")));
     }
 
     #[test]

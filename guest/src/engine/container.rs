@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use holm_api::ContainerId;
+use holm_api::models::HostConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::EngineError;
@@ -30,6 +31,10 @@ pub(super) enum Request {
     Attach(Streams, Answer<Attached>),
     /// Remove it, unless it runs.
     Remove(Answer<()>),
+    /// Give it another name.
+    Rename(String, Answer<()>),
+    /// Change its limits and its restart policy.
+    Update(Box<HostConfig>, Answer<()>),
     /// Whether `--rm` holds: not between the two halves of a restart by a client.
     KeepAfterExit(bool),
     /// The machine stops: no restarts from here on.
@@ -90,39 +95,44 @@ impl std::fmt::Debug for Attached {
 
 /// Reaches one container. Lives as long as anybody holds it; the container may be gone by then.
 #[derive(Clone, Debug)]
-pub(crate) struct Container {
-    definition: Arc<Definition>,
+pub(crate) struct Container(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    id: ContainerId,
+    definition: watch::Receiver<Arc<Definition>>,
     status: watch::Receiver<Status>,
     requests: mpsc::Sender<Request>,
 }
 
 impl Container {
     pub(super) fn new(
-        definition: Arc<Definition>,
+        definition: watch::Receiver<Arc<Definition>>,
         status: watch::Receiver<Status>,
         requests: mpsc::Sender<Request>,
     ) -> Self {
-        Self { definition, status, requests }
+        let id = definition.borrow().id.clone();
+        Self(Arc::new(Handle { id, definition, status, requests }))
     }
 
     /// Its id.
     pub(crate) fn id(&self) -> &ContainerId {
-        &self.definition.id
+        &self.0.id
     }
 
-    /// What it is.
-    pub(crate) fn definition(&self) -> &Definition {
-        &self.definition
+    /// What it is at this moment: a client may rename it or change its limits.
+    pub(crate) fn definition(&self) -> Arc<Definition> {
+        self.0.definition.borrow().clone()
     }
 
     /// How it is at this moment.
     pub(crate) fn status(&self) -> Status {
-        self.status.borrow().clone()
+        self.0.status.borrow().clone()
     }
 
     /// How it is, now and after each change. A slow watcher sees the newest state, not each.
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.0.status.clone()
     }
 
     /// Starts it.
@@ -156,6 +166,16 @@ impl Container {
         Ok(attached)
     }
 
+    /// Gives it another name.
+    pub(crate) async fn rename(&self, name: &str) -> Result<(), EngineError> {
+        self.ask(|answer| Request::Rename(name.to_owned(), answer)).await
+    }
+
+    /// Changes what `wish` says of its limits and its restart policy. Checked by [`super::Engine::update`].
+    pub(super) async fn update(&self, wish: HostConfig) -> Result<(), EngineError> {
+        self.ask(|answer| Request::Update(Box::new(wish), answer)).await
+    }
+
     /// Removes it where it is at rest.
     pub(super) async fn remove(&self) -> Result<(), EngineError> {
         self.ask(Request::Remove).await
@@ -179,7 +199,7 @@ impl Container {
     }
 
     async fn send(&self, request: Request) -> Result<(), EngineError> {
-        self.requests.send(request).await.map_err(|_| self.gone())
+        self.0.requests.send(request).await.map_err(|_| self.gone())
     }
 
     fn gone(&self) -> EngineError {

@@ -132,6 +132,9 @@ fn definition(
     let CreateRequest { mut config, mut host, endpoints, .. } = request;
     let reference = config.image.clone().unwrap_or_default();
     merge(&mut config, &image.config().config);
+    if let Some(memory) = host.memory.filter(|memory| *memory > 0) {
+        host.memory_swap = host.memory_swap.filter(|swap| *swap != 0).or(Some(memory.saturating_mul(2)));
+    }
     let network = NetworkMode::of(&host).ok();
     if let Some(network) = network {
         host.network_mode = Some(network.name().to_owned());

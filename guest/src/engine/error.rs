@@ -64,6 +64,14 @@ pub(crate) enum EngineError {
     /// The runtime could not start the container's program. The words are its own, and Docker's.
     #[error("{}", .0.message)]
     Start(Failure),
+    /// One of the others, met while something larger was done.
+    #[error("{doing}: {cause}")]
+    While {
+        /// In Docker's words.
+        doing: String,
+        /// Decides what the client makes of it.
+        cause: Box<EngineError>,
+    },
     /// What issues of later versions bring.
     #[error("{0}")]
     NotImplemented(String),
@@ -104,6 +112,7 @@ impl EngineError {
                 FailureKind::NotFound | FailureKind::NotExecutable => ErrorKind::Invalid,
                 FailureKind::Other => ErrorKind::Internal,
             },
+            Self::While { cause, .. } => cause.kind(),
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Image { kind, .. } => *kind,
@@ -117,6 +126,11 @@ impl EngineError {
             Self::Image { hint, .. } => hint.as_deref(),
             _ => None,
         }
+    }
+
+    /// The same error with Docker's words for what was being done in front of its own.
+    pub(crate) fn while_doing(self, doing: impl Into<String>) -> Self {
+        Self::While { doing: doing.into(), cause: Box::new(self) }
     }
 
     /// For `map_err`: an I/O error met while `doing`, as in `write the record of 0123456789ab`.

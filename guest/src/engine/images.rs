@@ -37,7 +37,8 @@ impl Engine {
     /// Which images containers stand on.
     pub(crate) fn image_uses(&self) -> Vec<ContainerUse> {
         let uses = self.containers().into_iter().map(|container| {
-            let origin = &container.definition().image;
+            let definition = container.definition();
+            let origin = &definition.image;
             ContainerUse {
                 container: container.id().clone(),
                 image: origin.id,

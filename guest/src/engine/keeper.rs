@@ -1,6 +1,8 @@
 //! The task that owns one container. It alone changes the container's state: requests, exits and pauses come in
 //! one after the other, the rules (`state`) say what follows, and it is done here.
 
+mod change;
+
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -32,7 +34,10 @@ type Exit = Pin<Box<dyn Future<Output = Result<ExitStatus, ShimError>> + Send>>;
 /// One container's task.
 pub(super) struct Keeper {
     engine: Arc<Engine>,
+    /// As of the last change.
     definition: Arc<Definition>,
+    /// Where others see it.
+    definitions: watch::Sender<Arc<Definition>>,
     status: watch::Sender<Status>,
     requests: mpsc::Receiver<Request>,
     /// While it runs.
@@ -56,12 +61,14 @@ pub(super) fn spawn(
     adopted: Option<ShimClient>,
 ) -> Container {
     let definition = Arc::new(definition);
+    let (definitions, shown) = watch::channel(definition.clone());
     let (status, watcher) = watch::channel(status);
     let (sender, requests) = mpsc::channel(REQUESTS);
     let exit = adopted.clone().map(exit_of);
     let keeper = Keeper {
         engine,
-        definition: definition.clone(),
+        definition,
+        definitions,
         status,
         requests,
         shim: adopted,
@@ -71,7 +78,7 @@ pub(super) fn spawn(
         keep_after_exit: false,
     };
     tokio::spawn(keeper.run());
-    Container::new(definition, watcher, sender)
+    Container::new(shown, watcher, sender)
 }
 
 fn exit_of(shim: ShimClient) -> Exit {
@@ -120,6 +127,8 @@ impl Keeper {
             }
             Request::Attach(streams, answer) => self.attach(streams, answer).await,
             Request::Remove(answer) => drop(answer.send(self.remove().await)),
+            Request::Rename(name, answer) => drop(answer.send(self.rename(&name).await)),
+            Request::Update(wish, answer) => drop(answer.send(self.update(&wish).await)),
             Request::KeepAfterExit(keep) => self.keep_after_exit = keep,
             Request::ShutDown(answer) => {
                 self.pause = None;

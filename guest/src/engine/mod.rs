@@ -27,6 +27,7 @@ mod run;
 mod state;
 mod stop;
 mod table;
+mod update;
 mod validate;
 mod wait;
 

@@ -106,7 +106,8 @@ impl Engine {
             return kill_and_wait(container, Purpose::End).await;
         }
         // With a stop signal of its own, any other is just a message to the program.
-        let own = container.definition().config.stop_signal.as_deref().filter(|text| !text.is_empty());
+        let definition = container.definition();
+        let own = definition.config.stop_signal.as_deref().filter(|text| !text.is_empty());
         let purpose = match own.map(parse_signal) {
             Some(Ok(own)) if own != number => Purpose::Tell,
             _ => Purpose::End,
@@ -128,7 +129,7 @@ impl Engine {
                 return Err(error);
             }
             let _: Start = container.start().await?;
-            engine.tell_container(container.definition(), "restart", []);
+            engine.tell_container(&container.definition(), "restart", []);
             Ok(())
         })
         .await
@@ -164,7 +165,8 @@ impl Engine {
         if !container.status().life.is_running() {
             return Ok(Stop::AlreadyStopped);
         }
-        let config = &container.definition().config;
+        let definition = container.definition();
+        let config = &definition.config;
         let number = match (wish.signal, config.stop_signal.as_deref()) {
             (Some(number), _) => number,
             (None, Some(text)) if !text.is_empty() => parse_signal(text)?,
@@ -189,7 +191,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
-        self.tell_container(container.definition(), "stop", []);
+        self.tell_container(&container.definition(), "stop", []);
         Ok(Stop::Now)
     }
 }

@@ -52,7 +52,8 @@ fn check_config(config: &ContainerConfig) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn check_restarts(host: &HostConfig) -> Result<(), EngineError> {
+/// Checks a restart policy.
+pub(super) fn check_restarts(host: &HostConfig) -> Result<(), EngineError> {
     use RestartPolicyNameEnum::{ALWAYS, EMPTY, NO, ON_FAILURE, UNLESS_STOPPED};
     let Some(policy) = &host.restart_policy else { return Ok(()) };
     let tries = policy.maximum_retry_count.unwrap_or(0);

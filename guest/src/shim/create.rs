@@ -13,7 +13,7 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tracing::level_filters::LevelFilter;
 
@@ -23,6 +23,7 @@ use super::protocol::{Failure, FailureKind, ShimConfig};
 use super::rootfs::Rootfs;
 use super::streams::{Streams, receive_terminal};
 use super::{bundle, device_rules, leftovers};
+use crate::container::limits;
 use crate::container::users::{self, ResolvedUser};
 
 /// A container that waits for its start.
@@ -54,6 +55,7 @@ pub(super) fn create(bundle: &Path, config: &ShimConfig, mut spec: Spec) -> Resu
     set_user(&mut spec, &user);
     make_working_folder(&spec, &rootfs)?;
     let system = |e: io::Error| Failure::of_creation(&e.to_string());
+    let limits = take_limits(&mut spec);
     let resolved = serde_json::to_vec(&spec).map_err(|e| system(e.into()))?;
     fs::write(bundle.join("config.json"), resolved).map_err(system)?;
 
@@ -62,6 +64,7 @@ pub(super) fn create(bundle: &Path, config: &ShimConfig, mut spec: Spec) -> Resu
     let built = build(bundle, config, &user, Execute::new(reporter)).and_then(|built| {
         // The container's first process waits for its start, and has made its own device nodes.
         device_rules::enforce(&cgroup, &spec).map_err(BuildError::DeviceRules)?;
+        limits::write(cgroup.folder(), &limits).map_err(BuildError::Limits)?;
         Ok(built)
     });
     let (container, streams) = built.map_err(|error| {
@@ -81,6 +84,8 @@ enum BuildError {
     Streams(#[from] io::Error),
     #[error("cannot restrict devices")]
     DeviceRules(#[source] io::Error),
+    #[error("error setting cgroup config")]
+    Limits(#[source] io::Error),
     #[error(transparent)]
     Container(#[from] Box<LibcontainerError>),
 }
@@ -176,6 +181,15 @@ fn set_user(spec: &mut Spec, user: &ResolvedUser) {
     if !env.iter().any(|variable| variable.starts_with("HOME=")) {
         env.push(format!("HOME={}", user.home));
     }
+}
+
+/// Leaves libcontainer the device rules; the rest is written by us.
+fn take_limits(spec: &mut Spec) -> LinuxResources {
+    let resources = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
+    let Some(resources) = resources else { return LinuxResources::default() };
+    let limits = resources.clone();
+    resources.set_cpu(None).set_memory(None).set_pids(None).set_block_io(None);
+    limits
 }
 
 fn make_working_folder(spec: &Spec, rootfs: &Rootfs) -> Result<(), Failure> {

@@ -51,7 +51,7 @@ pub(super) async fn attach(
             format!("container {name} is restarting, wait until the container is running"),
         ));
     }
-    let definition = container.definition();
+    let definition = &*container.definition();
     let terminal = definition.has_terminal();
     let streams = Streams {
         stdin: query.flag("stdin") && definition.config.open_stdin == Some(true),
@@ -117,7 +117,7 @@ impl Wish {
         match attached.await {
             Ok(Ok(attached)) => {
                 if pump(client, attached, self.form, self.keys).await == Ended::Detached {
-                    self.engine.tell_container(self.container.definition(), "detach", []);
+                    self.engine.tell_container(&self.container.definition(), "detach", []);
                 }
             }
             // Its start failed, or it is gone: whoever started it is told why.
@@ -140,7 +140,7 @@ impl Wish {
             form: self.form,
         };
         let folder = self.engine.layout().container(self.container.id());
-        let path = log_path(self.container.definition(), &folder);
+        let path = log_path(&self.container.definition(), &folder);
         read_log(self.container.clone(), path, wish, &mut Connection(client)).await
     }
 }

@@ -104,7 +104,7 @@ fn take_mac(
 }
 
 /// An unknown policy is refused in moby's words, not in those of our decoder.
-fn check_policy(host: &Value) -> Result<(), ApiError> {
+pub(super) fn check_policy(host: &Value) -> Result<(), ApiError> {
     match host.pointer("/RestartPolicy/Name").and_then(Value::as_str) {
         Some(name) if !POLICIES.contains(&name) => Err(ApiError::invalid(format!(
             "invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
@@ -113,12 +113,13 @@ fn check_policy(host: &Value) -> Result<(), ApiError> {
     }
 }
 
-fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+/// A value of ours from what a client sent.
+pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     serde_json::from_value(value).map_err(|error| ApiError::invalid(format!("invalid JSON: {error}")))
 }
 
 /// To Go, `null` is as good as absent. In a map that stands for a set it is an element all the same.
-fn without_nulls(object: &mut Map<String, Value>) {
+pub(super) fn without_nulls(object: &mut Map<String, Value>) {
     object.retain(|_, value| !value.is_null());
     for (name, value) in object.iter_mut() {
         match (name.as_str(), value) {

@@ -35,7 +35,7 @@ pub(super) async fn inspect(
 }
 
 fn body(engine: &Engine, container: &Container) -> Value {
-    let definition = container.definition();
+    let definition = &*container.definition();
     let status = container.status();
     let folder = engine.layout().container(container.id());
     let log = if log_is_kept(definition) {

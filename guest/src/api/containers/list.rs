@@ -52,7 +52,7 @@ pub(crate) async fn summaries(engine: &Engine) -> Result<Vec<Value>, ApiError> {
 async fn bodies(engine: &Engine, containers: &[Container], sizes: bool) -> Result<Vec<Value>, ApiError> {
     let mut bodies = Vec::with_capacity(containers.len());
     for container in containers {
-        let mut body = body(engine, container.definition(), &container.status());
+        let mut body = body(engine, &container.definition(), &container.status());
         if sizes {
             let written = engine.written(container.id()).await?;
             let image = engine.images().get(&container.definition().image.id);
@@ -132,7 +132,7 @@ impl Wish {
         let until_since =
             all.take_while(|container| self.since.as_ref().is_none_or(|since| since.id() != container.id()));
         let chosen =
-            until_since.filter(|container| self.includes(container.definition(), &container.status()));
+            until_since.filter(|container| self.includes(&container.definition(), &container.status()));
         if self.limit > 0 { chosen.take(self.limit).collect() } else { chosen.collect() }
     }
 

@@ -32,7 +32,7 @@ pub(super) async fn logs(
         return Err(ApiError::invalid("Bad parameters: you must choose at least one stream"));
     }
     let container = find(&engine, &name)?;
-    let definition = container.definition();
+    let definition = &*container.definition();
     if matches!(container.status().life.state, Life::Removing | Life::Dead | Life::Removed) {
         return Err(ApiError::new(
             http::StatusCode::CONFLICT,

@@ -1,6 +1,7 @@
 //! `/containers`: translated to the engine and back.
 
 mod attach;
+mod change;
 mod create;
 mod hijack;
 mod inspect;
@@ -32,6 +33,8 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/containers/{name}/stop", post(lifecycle::stop))
         .route("/containers/{name}/restart", post(lifecycle::restart))
         .route("/containers/{name}/kill", post(lifecycle::kill))
+        .route("/containers/{name}/rename", post(change::rename))
+        .route("/containers/{name}/update", post(change::update))
         .route("/containers/{name}/wait", post(lifecycle::wait))
         .route("/containers/{name}/resize", post(lifecycle::resize))
         .route("/containers/{name}/attach", post(attach::attach))
