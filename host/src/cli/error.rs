@@ -195,7 +195,10 @@ impl CliError {
         let mut cause = root.source();
         while let Some(error) = cause {
             text.push_str(": ");
-            text.push_str(&error.to_string());
+            match error.downcast_ref::<io::Error>() {
+                Some(error) => text.push_str(&system_words(error)),
+                None => text.push_str(&error.to_string()),
+            }
             cause = error.source();
         }
         text.push('\n');
@@ -204,6 +207,17 @@ impl CliError {
             text.push('\n');
         }
         let _ = out.write_all(text.as_bytes());
+    }
+}
+
+/// What the system says of an error, in the words that Go programs show: small letters and no number.
+pub(crate) fn system_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error ").next().unwrap_or_default();
+    let mut letters = words.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => text,
     }
 }
 

@@ -52,11 +52,6 @@ fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Reads a whole number, and complains as Docker does.
-pub(crate) fn integer(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-}
-
 /// Whether `as_docker_reads_them` made this flag from a boolean one.
 pub(crate) fn is_boolean(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|range| range.min_values() == 0) && arg.is_require_equals_set()

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   run ─► flags, usage      arguments as Docker reads them, help and complaints in its words
+//!       ─► options           what the values of flags mean
 //!       ─► arguments         the commands as clap sees them
 //!       ─► container/ image/ system/ machine     one file a command
 //!            ─► client/      Engine API over the daemon's socket
@@ -23,6 +24,7 @@ mod flags;
 mod image;
 mod inspect;
 mod machine;
+mod options;
 mod output;
 mod session;
 mod system;

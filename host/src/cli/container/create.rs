@@ -52,26 +52,26 @@ pub(super) async fn create(
     plan: &Plan,
     policy: PullPolicy,
 ) -> Result<String, CliError> {
-    let id_file = IdFile::create(&flags.cidfile)?;
+    let id_file = IdFile::create(&flags.general.cidfile)?;
     let reference = named(&plan.image)?;
     if policy == PullPolicy::Always
         && let Some(reference) = &reference
     {
-        pull::pull(session, reference, &flags.platform, progress(flags)).await?;
+        pull::pull(session, reference, &flags.general.platform, progress(flags)).await?;
     }
     let request = || {
         Call::post("/containers/create")
-            .option("name", Some(&flags.name).filter(|name| !name.is_empty()))
-            .option("platform", Some(&flags.platform).filter(|platform| !platform.is_empty()))
+            .option("name", Some(&flags.general.name).filter(|name| !name.is_empty()))
+            .option("platform", Some(&flags.general.platform).filter(|platform| !platform.is_empty()))
             .json(&plan.body)
     };
     let first = async { session.client.send(request()?).await?.json::<Created>().await }.await;
     let created = match (first, &reference) {
         (Err(error), Some(reference)) if error.is_not_found() && policy == PullPolicy::Missing => {
-            if !flags.quiet {
+            if !flags.general.quiet {
                 session::warn(&format!("Unable to find image '{}' locally", reference.familiar()));
             }
-            pull::pull(session, reference, &flags.platform, progress(flags)).await?;
+            pull::pull(session, reference, &flags.general.platform, progress(flags)).await?;
             session.client.send(request()?).await?.json::<Created>().await?
         }
         (answer, _) => answer?,
@@ -84,7 +84,7 @@ pub(super) async fn create(
 }
 
 fn progress(flags: &ContainerFlags) -> ProgressTo {
-    if flags.quiet { ProgressTo::Nowhere } else { ProgressTo::Stderr }
+    if flags.general.quiet { ProgressTo::Nowhere } else { ProgressTo::Stderr }
 }
 
 /// The image's name with its tag, `None` where it is an id and there is nothing to pull.

@@ -11,7 +11,7 @@ use crate::cli::arguments::TABLE_FORMAT_HELP;
 use crate::cli::client::Call;
 use crate::cli::error::CliError;
 use crate::cli::filter::{self, Filter};
-use crate::cli::flags::integer;
+use crate::cli::options::integer;
 use crate::cli::output::rows::{Column, Format, Row, template_error};
 use crate::cli::output::table::{ellipsis, short_id};
 use crate::cli::output::{time, units};

@@ -3,7 +3,7 @@
 use super::{container_path, on_each};
 use crate::cli::client::Call;
 use crate::cli::error::CliError;
-use crate::cli::flags::integer;
+use crate::cli::options::integer;
 use crate::cli::session::{self, Session};
 
 /// `holm stop`, `holm restart`

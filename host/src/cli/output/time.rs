@@ -107,13 +107,16 @@ fn date(text: &str) -> Option<i64> {
 }
 
 /// Nanoseconds of `1h2m3.5s`, in Go's grammar for durations.
-fn go_duration(text: &str) -> Option<i64> {
+pub(crate) fn go_duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
     if rest == "0" {
         return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
     }
     let mut total = 0.0;
     while !rest.is_empty() {
@@ -133,7 +136,7 @@ fn go_duration(text: &str) -> Option<i64> {
         total += value * nanos;
         rest = &rest[unit..];
     }
-    if text.is_empty() || total > i64::MAX as f64 { None } else { Some(sign * total as i64) }
+    if total > i64::MAX as f64 { None } else { Some(sign * total as i64) }
 }
 
 #[cfg(test)]
