@@ -67,10 +67,14 @@ enum Command {
 /// Commands that can do nothing without the engine.
 #[derive(Debug, Subcommand)]
 enum EngineCommand {
+    /// Attach local standard input, output, and error streams to a running container
+    Attach(container::attach::Args),
     /// Create a new container
     Create(container::create::Args),
     /// Get real time events from the server
     Events(system::events::Args),
+    /// Execute a command in a running container
+    Exec(container::exec::Args),
     /// Show the history of an image
     History(image::history::Args),
     /// List images
@@ -115,8 +119,12 @@ enum EngineCommand {
 
 #[derive(Debug, Subcommand)]
 enum ContainerCommand {
+    /// Attach local standard input, output, and error streams to a running container
+    Attach(container::attach::Args),
     /// Create a new container
     Create(container::create::Args),
+    /// Execute a command in a running container
+    Exec(container::exec::Args),
     /// Display detailed information on one or more containers
     Inspect(inspect::ContainerArgs),
     /// Kill one or more running containers
@@ -217,10 +225,16 @@ async fn call(command: EngineCommand, session: &Session) -> Result<(), CliError>
     use ImageCommand as Image;
 
     match command {
+        Top::Attach(args) | Top::Container { command: Container::Attach(args) } => {
+            container::attach::run(args, session).await
+        }
         Top::Create(args) | Top::Container { command: Container::Create(args) } => {
             container::create::run(args, session).await
         }
         Top::Events(args) => system::events::run(args, session).await,
+        Top::Exec(args) | Top::Container { command: Container::Exec(args) } => {
+            container::exec::run(args, session).await
+        }
         Top::History(args) | Top::Image { command: Image::History(args) } => {
             image::history::run(args, session).await
         }

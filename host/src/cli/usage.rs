@@ -12,8 +12,7 @@ use super::flags;
 use super::output::help;
 
 /// Docker's commands that are still missing here: who types one has made no mistake.
-const NOT_YET: [&str; 37] = [
-    "attach",
+const NOT_YET: [&str; 35] = [
     "build",
     "builder",
     "buildx",
@@ -24,7 +23,6 @@ const NOT_YET: [&str; 37] = [
     "context",
     "cp",
     "diff",
-    "exec",
     "export",
     "import",
     "load",

@@ -17,7 +17,7 @@ use crate::os::terminal::RawMode;
 
 pub(crate) use copy::{demultiplex, plain};
 pub(crate) use escape::DetachKeys;
-pub(crate) use proxy::{Proxy, follow_size};
+pub(crate) use proxy::{Proxy, follow_size, redraw};
 
 /// Which streams are joined, and how.
 #[derive(Clone, Debug)]
@@ -57,9 +57,13 @@ impl Attached {
             .flag("stdin", how.stdin)
             .flag("stdout", how.stdout)
             .flag("stderr", how.stderr)
-            .option("detachKeys", how.keys.custom())
-            .upgrade();
-        let connection = client.send(call).await?.upgraded().await?;
+            .option("detachKeys", how.keys.custom());
+        Self::call(client, call, how).await
+    }
+
+    /// Sends a request that is answered with the streams themselves.
+    pub(crate) async fn call(client: &Client, call: Call, how: Attachment) -> Result<Self, CliError> {
+        let connection = client.send(call.upgrade()).await?.upgraded().await?;
         Ok(Self { connection, how })
     }
 
@@ -119,6 +123,11 @@ pub(crate) async fn print(reader: impl AsyncRead + Unpin, tty: bool) -> Result<(
     } else {
         demultiplex(reader, &mut tokio::io::stdout(), &mut tokio::io::stderr()).await
     }
+}
+
+/// What is said of an attachment that the detach keys have ended, where that leaves no status to give.
+pub(crate) fn detached() -> CliError {
+    CliError::said("read escape sequence")
 }
 
 /// A container's terminal needs one on our side to type into.

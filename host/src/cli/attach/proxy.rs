@@ -38,14 +38,15 @@ impl Proxy {
     }
 }
 
-/// Gives the container's terminal the size of ours, now and at each change, for ever.
-pub(crate) async fn follow_size(client: &Client, container: &str) {
+/// Gives a terminal in a container the size of ours, now and at each change, for ever. `path` is the
+/// container's or the exec's in the API.
+pub(crate) async fn follow_size(client: &Client, path: &str) {
     // Watched before the first size is told, so that no change falls between the two.
     let resizes = signals::Resizes::watch();
     let mut delay = Duration::ZERO;
     for _ in 0..=TRIES {
         tokio::time::sleep(delay).await;
-        if resize(client, container).await.is_ok() {
+        if resize(client, path, 0).await.is_ok() {
             break;
         }
         delay += Duration::from_millis(10);
@@ -54,17 +55,24 @@ pub(crate) async fn follow_size(client: &Client, container: &str) {
         Ok(mut resizes) => loop {
             resizes.next().await;
             // The container may just have ended.
-            let _ = resize(client, container).await;
+            let _ = resize(client, path, 0).await;
         },
         Err(error) => session::warn(&format!("Error monitoring TTY size: {error}")),
     }
     std::future::pending().await
 }
 
-async fn resize(client: &Client, container: &str) -> Result<(), CliError> {
+/// Makes whoever draws on a container's terminal draw again: it is told of a size that is not ours, and
+/// [`follow_size`] tells it the right one next.
+pub(crate) async fn redraw(client: &Client, path: &str) {
+    // The container may just have ended.
+    let _ = resize(client, path, 1).await;
+}
+
+async fn resize(client: &Client, path: &str, larger: u16) -> Result<(), CliError> {
     let Some((rows, columns)) = terminal::size().filter(|size| *size != (0, 0)) else { return Ok(()) };
-    let call = Call::post(format!("/containers/{container}/resize"))
-        .query("h", rows.to_string())
-        .query("w", columns.to_string());
+    let call = Call::post(format!("{path}/resize"))
+        .query("h", rows.saturating_add(larger).to_string())
+        .query("w", columns.saturating_add(larger).to_string());
     client.send(call).await.map(drop)
 }

@@ -4,7 +4,9 @@ mod flags;
 mod key_value;
 mod ports;
 
+pub(crate) mod attach;
 pub(crate) mod create;
+pub(crate) mod exec;
 pub(crate) mod logs;
 pub(crate) mod ps;
 pub(crate) mod rm;

@@ -10,7 +10,7 @@ use std::future::Future;
 use super::create::{create, launch_error};
 use super::flags::{ContainerFlags, PullPolicy};
 use super::wait::{Condition, Ending};
-use crate::cli::attach::{Attached, Attachment, DetachKeys, End, Proxy, check_terminal, follow_size};
+use crate::cli::attach::{self, Attached, Attachment, DetachKeys, End, Proxy, check_terminal, follow_size};
 use crate::cli::client::Call;
 use crate::cli::error::{CliError, DAEMON_FAILED};
 use crate::cli::session::{self, Session};
@@ -77,9 +77,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         }
         return Err(launch(error));
     }
+    let path = format!("/containers/{id}");
     let companions = async {
         if how.tty && terminal::size().is_some() {
-            tokio::join!(proxy.forward(&session.client, &id), follow_size(&session.client, &id));
+            tokio::join!(proxy.forward(&session.client, &id), follow_size(&session.client, &path));
         } else {
             proxy.forward(&session.client, &id).await;
         }
@@ -105,6 +106,14 @@ pub(super) async fn follow(attached: Attached, ending: Ending<'_>, prints: bool)
             End::Detached => Ok(0),
             End::Output => status.await,
         },
+    }
+}
+
+/// As [`follow`], where detaching is told as an error: there is no status, and the container runs on.
+pub(super) async fn follow_or_detach(attached: Attached, ending: Ending<'_>) -> Result<u8, CliError> {
+    match attached.stream().await? {
+        End::Detached => Err(attach::detached()),
+        End::Output => ending.status().await,
     }
 }
 

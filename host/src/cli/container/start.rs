@@ -85,7 +85,7 @@ async fn attached(args: &Args, container: &str, session: &Session) -> Result<(),
     }
     let companions = async {
         if tty && terminal::size().is_some() {
-            follow_size(client, id).await;
+            follow_size(client, &format!("/containers/{id}")).await;
         } else {
             proxy.forward(client, id).await;
         }

@@ -48,6 +48,8 @@ struct WaitError {
 /// What end is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
+    /// That of the run which goes on now.
+    NotRunning,
     /// That of the run which is about to start.
     NextExit,
     /// That the container is gone, too.
@@ -65,6 +67,7 @@ impl<'a> Ending<'a> {
         condition: Condition,
     ) -> Result<Self, CliError> {
         let condition = match condition {
+            Condition::NotRunning => "not-running",
             Condition::NextExit => "next-exit",
             Condition::Removed => "removed",
         };

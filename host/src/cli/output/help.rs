@@ -14,11 +14,13 @@ const NARROWEST: usize = 24;
 const SLOP: usize = 5;
 
 /// The commands that newcomers need, in the order in which Docker lists them.
-const COMMON: [&str; 6] = ["run", "ps", "pull", "images", "version", "info"];
+const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "version", "info"];
 
 /// The names of one command: at the top, and in its group.
-const SYNONYMS: [(&str, &str, &[&str]); 17] = [
+const SYNONYMS: [(&str, &str, &[&str]); 19] = [
+    ("attach", "container", &["attach"]),
     ("create", "container", &["create"]),
+    ("exec", "container", &["exec"]),
     ("kill", "container", &["kill"]),
     ("logs", "container", &["logs"]),
     ("ps", "container", &["ls", "list", "ps"]),
