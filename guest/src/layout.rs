@@ -6,6 +6,7 @@
 //! | `<data>/layers` | `snapshot` | yes |
 //! | `<data>/containers/<id>` | `engine` | yes |
 //! | `<data>/networks` | `network` | yes |
+//! | `<data>/volumes` | `volume` | yes |
 //! | `<run>/shims/<id>.sock` | `shim` | no |
 //! | `<run>/runtime` | `shim` (libcontainer's own state) | no |
 //! | `<run>/configure.json` | `init` writes, the engine reads at its start | no |
@@ -60,6 +61,11 @@ impl Layout {
     /// Network records.
     pub fn networks(&self) -> PathBuf {
         self.data.join("networks")
+    }
+
+    /// Volumes by name.
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
     }
 
     /// Where a container's shim listens.

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
-use http::{Method, StatusCode};
+use http::Method;
 
 use crate::api::error::ApiError;
 use crate::engine::Engine;
-
-const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
 
 /// All of them.
 pub(crate) fn router() -> Router<Arc<Engine>> {
@@ -18,7 +16,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
 }
 
 fn swarm() -> Router<Arc<Engine>> {
-    let refuse = async || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM);
+    let refuse = async || ApiError::no_swarm();
     let mut router = Router::new();
     for kind in ["services", "nodes", "secrets", "configs", "tasks"] {
         router = router.route(&format!("/{kind}"), get(refuse));
@@ -74,8 +72,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::POST, "/networks/prune", "prune networks"),
     (Method::POST, "/networks/{id}/connect", "connect containers to further networks"),
     (Method::POST, "/networks/{id}/disconnect", "disconnect containers from networks"),
-    (Method::POST, "/volumes/create", "make volumes"),
-    (Method::POST, "/volumes/prune", "prune volumes"),
     (Method::GET, "/plugins", "run plugins"),
 ];
 

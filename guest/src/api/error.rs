@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::api::reply;
 use crate::engine::{EngineError, ErrorKind};
 
+const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+
 /// What a client gets in place of what it asked for.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -30,6 +32,11 @@ impl ApiError {
     /// For a route that the router does not know, as moby words it.
     pub(crate) fn page_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "page not found")
+    }
+
+    /// For what only a swarm has.
+    pub(crate) fn no_swarm() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)
     }
 
     /// For what Holm cannot do yet, as in `build images`.

@@ -101,6 +101,7 @@ fn includes(filters: &Filters, event: &Event) -> bool {
         Subject::Container => "container",
         Subject::Image => "image",
         Subject::Network => "network",
+        Subject::Volume => "volume",
     };
     // A filter for one kind of actor lets no event of another kind pass, as it cannot name that one.
     let by_actor =

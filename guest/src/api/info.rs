@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::version::ApiVersion;
-use crate::api::{containers, images, reply};
+use crate::api::{containers, images, reply, volumes};
 use crate::engine::{Engine, NetworkMode};
 
 /// `GET /info`
@@ -81,7 +81,7 @@ fn constants() -> Value {
     json!({
         "Driver": "overlay2",
         "Plugins": {
-            "Volume": [],
+            "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": null,
             "Log": ["json-file", "none"],
@@ -170,7 +170,7 @@ pub(super) async fn disk_usage(
         body["Containers"] = json!(containers::summaries(&engine).await?);
     }
     if wanted("volume") {
-        body["Volumes"] = json!([]);
+        body["Volumes"] = json!(volumes::summaries(&engine).await?);
     }
     if wanted("build-cache") {
         body["BuildCache"] = json!([]);

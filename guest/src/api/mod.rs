@@ -20,6 +20,7 @@ mod reply;
 mod server;
 mod system;
 mod version;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ fn routes() -> Router<Arc<Engine>> {
         .merge(containers::router())
         .merge(images::router())
         .merge(networks::router())
+        .merge(volumes::router())
         .merge(absent::router())
         .fallback(async || ApiError::page_not_found())
         // moby does not tell a wrong method from a wrong path.

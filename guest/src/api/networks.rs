@@ -1,4 +1,4 @@
-//! `/networks` and `/volumes`, as far as they go: the networks that every daemon has, and no volumes.
+//! `/networks`, as far as it goes: the networks that every daemon has.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +19,9 @@ use crate::engine::{Engine, NetworkMode, PREDEFINED};
 const FILTERS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 type Shared = State<Arc<Engine>>;
 
-/// All routes below `/networks` and `/volumes`.
+/// All routes below `/networks`.
 pub(crate) fn router() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/networks", get(list))
-        .route("/networks/{id}", get(inspect).delete(remove))
-        .route("/volumes", get(volumes))
-        .route("/volumes/{name}", get(no_such_volume).delete(no_such_volume))
+    Router::new().route("/networks", get(list)).route("/networks/{id}", get(inspect).delete(remove))
 }
 
 /// `GET /networks`
@@ -114,13 +110,4 @@ fn body(engine: &Engine, network: NetworkMode, members: Value) -> Value {
         "Options": options,
         "Labels": {},
     })
-}
-
-/// `GET /volumes`
-async fn volumes() -> Response {
-    reply::json(StatusCode::OK, &json!({ "Volumes": [], "Warnings": null }))
-}
-
-async fn no_such_volume(Path(name): Path<String>) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, format!("get {name}: no such volume"))
 }

@@ -7,6 +7,7 @@ use crate::container::SpecError;
 use crate::network::NetworkError;
 use crate::shim::client::ShimError;
 use crate::shim::protocol::{Failure, FailureKind};
+use crate::volume::VolumeError;
 
 /// Decides the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub(crate) enum EngineError {
     /// Likewise for networks.
     #[error("network {0} not found")]
     NoSuchNetwork(String),
+    /// What a volume cannot do, in the words of the module that met it.
+    #[error(transparent)]
+    Volume(VolumeError),
     /// Two or more ids begin so.
     #[error("multiple IDs found with provided prefix: {0}")]
     AmbiguousId(String),
@@ -113,6 +117,7 @@ impl EngineError {
                 FailureKind::Other => ErrorKind::Internal,
             },
             Self::While { cause, .. } => cause.kind(),
+            Self::Volume(error) => super::volumes::kind(&error.problem),
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Image { kind, .. } => *kind,

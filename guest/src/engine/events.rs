@@ -21,6 +21,8 @@ pub(crate) enum Subject {
     Image,
     /// A network, mostly one that a container joins or leaves.
     Network,
+    /// A volume.
+    Volume,
 }
 
 /// Whom it happened to.

@@ -29,6 +29,7 @@ mod stop;
 mod table;
 mod update;
 mod validate;
+mod volumes;
 mod wait;
 
 pub(crate) use attach::{DetachKeys, Ended, Form, pump};
@@ -56,6 +57,7 @@ use crate::image::Images;
 use crate::layout::Layout;
 use crate::network::{Bridge, Endpoint};
 use crate::snapshot::Layers;
+use crate::volume::Volumes;
 use events::{Actor, Events};
 use machine::MachineFacts;
 use table::Table;
@@ -71,6 +73,9 @@ pub(crate) struct Engine {
     images: Images,
     bridge: Bridge,
     networks: Networks,
+    volumes: Arc<Volumes>,
+    /// Held by the one prune of volumes that may run.
+    pruning_volumes: tokio::sync::Mutex<()>,
     events: Events,
     table: Mutex<Table>,
     stopping: AtomicBool,

@@ -26,6 +26,7 @@ use crate::network::Bridge;
 use crate::shim::client::{ShimClient, ShimError};
 use crate::shim::protocol::ExitStatus;
 use crate::snapshot::Layers;
+use crate::volume::Volumes;
 
 /// Of a container whose end nobody saw: the machine lost its power, or its shim was killed.
 const EXIT_UNKNOWN: i32 = 255;
@@ -56,6 +57,7 @@ impl Engine {
         let held: Vec<_> = found.iter().flat_map(|found| found.definition.image.diff_ids.clone()).collect();
         let images = Images::open(layout.images(), layers.clone(), &held, settings)
             .map_err(|error| EngineError::Internal(error.to_string()))?;
+        let volumes = Volumes::open(layout.volumes()).map_err(EngineError::system("open the volumes"))?;
         let in_use: Vec<_> = found.iter().filter_map(|found| found.status.endpoint.clone()).collect();
 
         let engine = Arc::new(Self {
@@ -67,6 +69,8 @@ impl Engine {
             images,
             bridge: Bridge::ensure(&in_use).await?,
             networks: Networks::open(&layout.networks())?,
+            volumes: Arc::new(volumes),
+            pruning_volumes: tokio::sync::Mutex::default(),
             events: Events::default(),
             table: Mutex::new(Table::default()),
             stopping: AtomicBool::new(false),
