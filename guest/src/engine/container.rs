@@ -31,6 +31,10 @@ pub(super) enum Request {
     Attach(Streams, Answer<Attached>),
     /// Remove it, unless it runs.
     Remove(Answer<()>),
+    /// Hold all of its processes still.
+    Pause(Answer<()>),
+    /// Let them go on.
+    Unpause(Answer<()>),
     /// Give it another name.
     Rename(String, Answer<()>),
     /// Change its limits and its restart policy.
@@ -164,6 +168,16 @@ impl Container {
         let (answer, attached) = oneshot::channel();
         self.send(Request::Attach(streams, answer)).await?;
         Ok(attached)
+    }
+
+    /// Holds all of its processes still.
+    pub(crate) async fn pause(&self) -> Result<(), EngineError> {
+        self.ask(Request::Pause).await
+    }
+
+    /// Lets them go on.
+    pub(crate) async fn unpause(&self) -> Result<(), EngineError> {
+        self.ask(Request::Unpause).await
     }
 
     /// Gives it another name.

@@ -2,6 +2,7 @@
 //! one after the other, the rules (`state`) say what follows, and it is done here.
 
 mod change;
+mod pause;
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -45,7 +46,7 @@ pub(super) struct Keeper {
     /// Resolves when the running container ends.
     exit: Option<Exit>,
     /// When the pause before a restart is over.
-    pause: Option<Instant>,
+    back_off: Option<Instant>,
     /// Clients who wait for the next start to get its first output.
     attaches: Vec<(Streams, Answer<Attached>)>,
     /// A client's restart is under way: `--rm` waits.
@@ -73,7 +74,7 @@ pub(super) fn spawn(
         requests,
         shim: adopted,
         exit,
-        pause: None,
+        back_off: None,
         attaches: Vec::new(),
         keep_after_exit: false,
     };
@@ -98,7 +99,7 @@ impl Keeper {
             let woken = tokio::select! {
                 request = self.requests.recv() => Woken::By(request),
                 exit = next_exit(&mut self.exit) => Woken::Exit(exit),
-                () = end_of(self.pause) => Woken::BackOffOver,
+                () = end_of(self.back_off) => Woken::BackOffOver,
             };
             match woken {
                 // Nobody can ask for anything any more: the engine ends.
@@ -106,7 +107,7 @@ impl Keeper {
                 Woken::By(Some(request)) => self.answer(request).await,
                 Woken::Exit(exit) => self.exited(exit).await,
                 Woken::BackOffOver => {
-                    self.pause = None;
+                    self.back_off = None;
                     self.follow(Event::BackOffOver).await;
                 }
             }
@@ -127,11 +128,13 @@ impl Keeper {
             }
             Request::Attach(streams, answer) => self.attach(streams, answer).await,
             Request::Remove(answer) => drop(answer.send(self.remove().await)),
+            Request::Pause(answer) => drop(answer.send(self.pause().await)),
+            Request::Unpause(answer) => drop(answer.send(self.unpause())),
             Request::Rename(name, answer) => drop(answer.send(self.rename(&name).await)),
             Request::Update(wish, answer) => drop(answer.send(self.update(&wish).await)),
             Request::KeepAfterExit(keep) => self.keep_after_exit = keep,
             Request::ShutDown(answer) => {
-                self.pause = None;
+                self.back_off = None;
                 self.follow(Event::ShutDown).await;
                 drop(answer.send(Ok(())));
             }
@@ -150,6 +153,9 @@ impl Keeper {
         match self.apply(event) {
             Ok(Action::Launch) => self.launch().await.map(|()| Start::Now),
             Ok(_) | Err(Refusal::AlreadyRunning) => Ok(Start::AlreadyRunning),
+            Err(Refusal::Paused) => {
+                Err(EngineError::Conflict("cannot start a paused container, try unpause instead".to_owned()))
+            }
             Err(_) => {
                 Err(EngineError::Conflict("container is marked for removal and cannot be started".to_owned()))
             }
@@ -180,7 +186,7 @@ impl Keeper {
         if signal.purpose == Purpose::End {
             let restarting = self.shim.is_none();
             self.follow(Event::Stop).await;
-            if restarting && self.pause.take().is_some() {
+            if restarting && self.back_off.take().is_some() {
                 return Ok(());
             }
         }
@@ -189,6 +195,10 @@ impl Keeper {
             // It ended in this moment; its exit is on its way.
             Err(ShimError::Gone | ShimError::Container(_)) => {}
             other => other?,
+        }
+        if signal.purpose != Purpose::Tell && self.status.borrow().life.is_paused() {
+            // It takes what was sent when it goes on.
+            self.unpause()?;
         }
         self.tell("kill", [("signal", signal.number.to_string())]);
         Ok(())
@@ -244,6 +254,9 @@ impl Keeper {
     async fn remove(&mut self) -> Result<(), EngineError> {
         match self.apply(Event::Remove) {
             Ok(_) => self.delete().await,
+            Err(Refusal::StillRunning) if self.status.borrow().life.is_paused() => {
+                Err(EngineError::Conflict("container is paused and must be unpaused first".to_owned()))
+            }
             Err(Refusal::StillRunning) => Err(EngineError::Conflict(format!(
                 "container is {}: stop the container before removing or force remove",
                 self.status.borrow().life.word()
@@ -278,7 +291,7 @@ impl Keeper {
                 if self.engine.is_stopping() {
                     self.note(Event::ShutDown);
                 } else {
-                    self.pause = Some(after(pause));
+                    self.back_off = Some(after(pause));
                 }
             }
             // Boxed: launching can fail, which is followed in turn.
@@ -288,7 +301,7 @@ impl Keeper {
                 }
             }
             Ok(Action::Settled) => {
-                self.pause = None;
+                self.back_off = None;
                 self.attaches.clear();
                 if self.definition.removes_itself()
                     && !self.keep_after_exit

@@ -20,6 +20,7 @@ use super::state::{Event, State};
 use super::table::Table;
 use super::{Container, Engine, EngineError, keeper, launch};
 use crate::container::abilities::HostAbilities;
+use crate::container::cgroup;
 use crate::image::{Images, RegistrySettings};
 use crate::layout::Layout;
 use crate::network::Bridge;
@@ -158,8 +159,10 @@ async fn examine(layout: &Layout, definition: Definition, mut status: Status) ->
     let shim = ShimClient::new(&bundle, &socket, &launch::exit_file(&folder));
     let policy = definition.restart_policy();
     let adopted = match (status.life.state, shim.state().await) {
-        (State::Running { .. }, Ok((pid, _))) => {
-            status.life.state = State::Running { pid };
+        (State::Running { .. } | State::Paused { .. }, Ok((pid, _))) => {
+            // The kernel knows better than a record that was written after the deed.
+            let paused = cgroup::is_frozen(&cgroup::folder(&definition.host, &definition.id));
+            status.life.state = if paused { State::Paused { pid } } else { State::Running { pid } };
             Some(shim)
         }
         (_, Ok(_)) => {
@@ -167,7 +170,7 @@ async fn examine(layout: &Layout, definition: Definition, mut status: Status) ->
             clear_shim(&shim).await;
             None
         }
-        (State::Running { .. }, Err(_)) => {
+        (State::Running { .. } | State::Paused { .. }, Err(_)) => {
             // A rule cannot refuse an exit.
             let _ = status.life.apply(missed_exit(&shim).await, policy);
             None

@@ -9,6 +9,8 @@
 //!                            └─────────────── Restarting ────────────────┘ │ Stop
 //!                                                └─────────────────────────┘
 //! ```
+//!
+//! `Pause` and `Unpause` lead from `Running` to `Paused` and back; a paused container can do nothing but end.
 
 use std::time::Duration;
 
@@ -32,6 +34,11 @@ pub(crate) enum State {
     /// Its first process lives.
     Running {
         /// In the machine's pid namespace.
+        pid: i32,
+    },
+    /// Likewise, and all of its processes stand still.
+    Paused {
+        /// As above.
         pid: i32,
     },
     /// It ended, and its policy starts it again after a pause.
@@ -106,6 +113,10 @@ pub(crate) enum Event {
         /// In the runtime's words.
         message: String,
     },
+    /// All of its processes stand still.
+    Paused,
+    /// They go on.
+    Unpaused,
     /// Its first process ended.
     Exited {
         /// 0 to 255.
@@ -149,6 +160,8 @@ pub(crate) enum Action {
 pub(crate) enum Refusal {
     /// Start of what runs: nothing to do.
     AlreadyRunning,
+    /// Start of what stands still.
+    Paused,
     /// It is about to go.
     MarkedForRemoval,
     /// Another client removes it just now.
@@ -164,6 +177,7 @@ impl Life {
             State::Starting if self.started_at.is_some() => "exited",
             State::Created | State::Starting => "created",
             State::Running { .. } => "running",
+            State::Paused { .. } => "paused",
             State::Restarting => "restarting",
             State::Exited => "exited",
             State::Removing => "removing",
@@ -171,22 +185,27 @@ impl Life {
         }
     }
 
-    /// Docker's `Running`, which a restarting container has too.
+    /// Docker's `Running`, which a paused and a restarting container have too.
     pub(crate) fn is_running(&self) -> bool {
-        matches!(self.state, State::Running { .. } | State::Restarting)
+        matches!(self.state, State::Running { .. } | State::Paused { .. } | State::Restarting)
+    }
+
+    /// Whether it stands still.
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(self.state, State::Paused { .. })
     }
 
     /// Its first process.
     pub(crate) fn pid(&self) -> Option<i32> {
         match self.state {
-            State::Running { pid } => Some(pid),
+            State::Running { pid } | State::Paused { pid } => Some(pid),
             _ => None,
         }
     }
 
     /// What follows from `event`. A refused event changes nothing.
     pub(crate) fn apply(&mut self, event: Event, policy: RestartPolicy) -> Result<Action, Refusal> {
-        use State::{Created, Dead, Exited, Removed, Removing, Restarting, Running, Starting};
+        use State::{Created, Dead, Exited, Paused, Removed, Removing, Restarting, Running, Starting};
         match (self.state, event) {
             (Created | Exited, Event::Start) => {
                 self.stopped_by_client = false;
@@ -200,6 +219,7 @@ impl Life {
                 Ok(Action::Launch)
             }
             (Starting | Running { .. } | Restarting, Event::Start) => Err(Refusal::AlreadyRunning),
+            (Paused { .. }, Event::Start) => Err(Refusal::Paused),
             (Removing | Dead | Removed, Event::Start) => Err(Refusal::MarkedForRemoval),
 
             (Starting, Event::Started { pid, at }) => {
@@ -216,10 +236,18 @@ impl Life {
                 self.error = message;
                 Ok(Action::Settled)
             }
-            (Running { .. }, Event::Exited { code, oom_killed, at }) => {
+            (Running { pid }, Event::Paused) => {
+                self.state = Paused { pid };
+                Ok(Action::Rest)
+            }
+            (Paused { pid }, Event::Unpaused) => {
+                self.state = Running { pid };
+                Ok(Action::Rest)
+            }
+            (Running { .. } | Paused { .. }, Event::Exited { code, oom_killed, at }) => {
                 Ok(self.ended(code, oom_killed, at, policy))
             }
-            (Running { .. }, Event::Stop) => {
+            (Running { .. } | Paused { .. }, Event::Stop) => {
                 self.stopped_by_client = true;
                 Ok(Action::Rest)
             }
@@ -238,7 +266,9 @@ impl Life {
                 Ok(Action::Delete)
             }
             (Removing | Removed, Event::Remove) => Err(Refusal::RemovalInProgress),
-            (Starting | Running { .. } | Restarting, Event::Remove) => Err(Refusal::StillRunning),
+            (Starting | Running { .. } | Paused { .. } | Restarting, Event::Remove) => {
+                Err(Refusal::StillRunning)
+            }
             (Removing, Event::Removed) => {
                 self.state = Removed;
                 Ok(Action::Rest)

@@ -51,6 +51,12 @@ pub(super) async fn attach(
             format!("container {name} is restarting, wait until the container is running"),
         ));
     }
+    if container.status().life.is_paused() {
+        return Err(ApiError::new(
+            http::StatusCode::CONFLICT,
+            format!("container {name} is paused, unpause the container before attach"),
+        ));
+    }
     let definition = &*container.definition();
     let terminal = definition.has_terminal();
     let streams = Streams {

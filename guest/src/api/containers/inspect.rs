@@ -82,7 +82,7 @@ fn state(life: &Life) -> Value {
     json!({
         "Status": life.word(),
         "Running": life.is_running(),
-        "Paused": false,
+        "Paused": life.is_paused(),
         "Restarting": life.state == Stage::Restarting,
         "OOMKilled": life.oom_killed,
         "Dead": matches!(life.state, Stage::Dead | Stage::Removed),

@@ -1,4 +1,4 @@
-//! Start, stop, restart, kill, remove, wait, resize.
+//! Start, stop, restart, kill, pause, unpause, remove, wait, resize.
 
 use std::sync::Arc;
 
@@ -82,6 +82,18 @@ pub(super) async fn kill(
         Ok::<_, ApiError>(engine.kill(&container, signal).await?)
     };
     killed.await.map_err(|error| error.while_doing(&doing))?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `POST /containers/{name}/pause`
+pub(super) async fn pause(State(engine): Shared, Path(name): Path<String>) -> Result<Response, ApiError> {
+    find(&engine, &name)?.pause().await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `POST /containers/{name}/unpause`
+pub(super) async fn unpause(State(engine): Shared, Path(name): Path<String>) -> Result<Response, ApiError> {
+    find(&engine, &name)?.unpause().await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 

@@ -241,6 +241,7 @@ fn status_text(life: &Life) -> String {
     };
     match life.state {
         Stage::Running { .. } => format!("Up {}", ago(life.started_at)),
+        Stage::Paused { .. } => format!("Up {} (Paused)", ago(life.started_at)),
         Stage::Restarting => format!("Restarting ({}) {} ago", life.exit_code, ago(life.finished_at)),
         Stage::Removing => "Removal In Progress".to_owned(),
         Stage::Dead | Stage::Removed => "Dead".to_owned(),

@@ -33,6 +33,8 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/containers/{name}/stop", post(lifecycle::stop))
         .route("/containers/{name}/restart", post(lifecycle::restart))
         .route("/containers/{name}/kill", post(lifecycle::kill))
+        .route("/containers/{name}/pause", post(lifecycle::pause))
+        .route("/containers/{name}/unpause", post(lifecycle::unpause))
         .route("/containers/{name}/rename", post(change::rename))
         .route("/containers/{name}/update", post(change::update))
         .route("/containers/{name}/wait", post(lifecycle::wait))

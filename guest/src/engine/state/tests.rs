@@ -112,19 +112,36 @@ fn a_running_container_is_not_removed_and_a_removed_one_not_started() {
     assert_eq!(life.state, State::Removed);
 }
 
+#[test]
+fn a_paused_container_is_neither_started_nor_removed_and_may_still_end() {
+    let policy = RestartPolicy::No;
+    let mut life = running(policy);
+    life.apply(Event::Paused, policy).unwrap();
+    assert_eq!((life.word(), life.is_running(), life.pid()), ("paused", true, Some(7)));
+    assert_eq!(life.apply(Event::Start, policy), Err(Refusal::Paused));
+    assert_eq!(life.apply(Event::Remove, policy), Err(Refusal::StillRunning));
+    let mut going_on = life.clone();
+    going_on.apply(Event::Unpaused, policy).unwrap();
+    assert_eq!((going_on.word(), going_on.pid()), ("running", Some(7)));
+    assert_eq!(exit(&mut life, 137, 101, policy), Action::Settled);
+    assert!(!life.is_paused());
+}
+
 /// An event from a byte, so that sequences of them can be made up.
 fn event(byte: u8, now: i64) -> Event {
-    match byte % 11 {
+    match byte % 13 {
         0 => Event::Start,
         1 => Event::StartAgain,
         2 => Event::Started { pid: 1 + i32::from(byte), at: at(now) },
         3 => Event::StartFailed { code: 127, message: "no".to_owned() },
-        4 | 5 => Event::Exited { code: i32::from(byte / 11) % 3, oom_killed: false, at: at(now) },
+        4 | 5 => Event::Exited { code: i32::from(byte / 13) % 3, oom_killed: false, at: at(now) },
         6 => Event::BackOffOver,
         7 => Event::Stop,
         8 => Event::ShutDown,
         9 => Event::Remove,
-        _ => [Event::Removed, Event::RemoveFailed][usize::from(byte / 11) % 2].clone(),
+        10 => Event::Paused,
+        11 => Event::Unpaused,
+        _ => [Event::Removed, Event::RemoveFailed][usize::from(byte / 13) % 2].clone(),
     }
 }
 
