@@ -57,7 +57,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::GET, "/containers/{name}/top", "list a container's processes"),
     (Method::GET, "/containers/{name}/changes", "list a container's changed files"),
     (Method::GET, "/containers/{name}/export", "export containers"),
-    (Method::GET, "/containers/{name}/stats", "measure containers"),
     (Method::GET, "/containers/{name}/attach/ws", "attach by WebSocket"),
     (Method::POST, "/containers/{name}/exec", "run further programs in a container"),
     (Method::POST, "/exec/{id}/start", "run further programs in a container"),

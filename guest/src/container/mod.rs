@@ -20,6 +20,7 @@ mod rlimits;
 mod seccomp;
 mod security;
 mod spec;
+pub mod usage;
 pub mod users;
 
 pub use spec::{Joined, SpecError, SpecInput, spec};

@@ -25,6 +25,7 @@ mod records;
 mod recover;
 mod run;
 mod state;
+mod stats;
 mod stop;
 mod table;
 mod update;
@@ -43,6 +44,7 @@ pub(crate) use networks::{NetworkMode, Networks, PREDEFINED};
 pub(crate) use records::{Definition, Status};
 pub(crate) use run::{EngineArgs, run};
 pub(crate) use state::{Life, State};
+pub(crate) use stats::Sample;
 pub(crate) use stop::{Stop, StopWish, parse_signal};
 pub(crate) use wait::{WaitFor, Waited};
 

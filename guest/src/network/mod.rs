@@ -9,11 +9,13 @@
 
 mod addresses;
 mod bridge;
+mod counters;
 mod endpoint;
 mod netlink;
 mod uplink;
 
 pub use bridge::Bridge;
+pub use counters::{Counters, counters};
 pub use endpoint::{Endpoint, EndpointRequest, MacAddress};
 pub use uplink::Uplink;
 

@@ -9,6 +9,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod shape;
+mod stats;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/containers/{name}", delete(lifecycle::remove))
         .route("/containers/{name}/json", get(inspect::inspect))
         .route("/containers/{name}/logs", get(logs::logs))
+        .route("/containers/{name}/stats", get(stats::stats))
         .route("/containers/{name}/start", post(lifecycle::start))
         .route("/containers/{name}/stop", post(lifecycle::stop))
         .route("/containers/{name}/restart", post(lifecycle::restart))
