@@ -42,6 +42,9 @@ pub mod port {
     pub const LINK: VsockPort = VsockPort(1024);
     /// Guest: the Engine API, HTTP/1.1, one vsock connection a client connection.
     pub const ENGINE: VsockPort = VsockPort(2375);
+    /// Guest: the same, for clients that reached the host over TCP without TLS: requests that a web page
+    /// could have sent are refused.
+    pub const ENGINE_OPEN: VsockPort = VsockPort(2376);
     /// Guest: forwarded flows of published ports.
     pub const FLOWS: VsockPort = VsockPort(1026);
     /// Host: IP packets of the guest's TUN device, see [`crate::network`].

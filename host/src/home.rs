@@ -7,6 +7,7 @@
 //! | `run/daemon.sock` | `holm machine …`; see `daemon::control` |
 //! | `run/daemon.lock` | held as long as a daemon lives |
 //! | `run/daemon.log` | what a daemon in the background printed |
+//! | `tls/` | certificates of the Engine API over TCP; what clients need is `DOCKER_CERT_PATH` |
 //! | `run/machine/` | the running machine's sockets, process id and console |
 //! | `machine/data.img` | the data disk: images, containers, volumes |
 
@@ -37,6 +38,10 @@ impl Home {
 
     pub(crate) fn engine_socket(&self) -> PathBuf {
         self.0.join("run/docker.sock")
+    }
+
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.0.join("tls")
     }
 
     pub(crate) fn control_socket(&self) -> PathBuf {

@@ -7,15 +7,19 @@
 //! disk-size = "64GiB"         # grows; never shrinks
 //! registry-mirrors = ["https://mirror.example.com"]
 //! insecure-registries = ["registry.lan:5000", "10.0.0.0/8"]
+//! listen-tcp = "127.0.0.1:2376"             # the Engine API with TLS, for clients with Holm's certificate
+//! listen-tcp-insecure = "127.0.0.1:2375"    # for every program of this computer, web pages left out
 //! ```
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use holm_vmm::{Choice, Mebibytes};
 use serde::Deserialize;
 use toml::Spanned;
 
+mod loopback;
 mod registry;
 mod size;
 
@@ -28,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) disk_size: Mebibytes,
     pub(crate) registry_mirrors: Vec<String>,
     pub(crate) insecure_registries: Vec<String>,
+    pub(crate) listen_tcp: Option<SocketAddr>,
+    pub(crate) listen_tcp_insecure: Option<SocketAddr>,
 }
 
 /// What this computer has, for the defaults.
@@ -78,6 +84,8 @@ struct Written {
     disk_size: Option<Spanned<String>>,
     registry_mirrors: Vec<Spanned<String>>,
     insecure_registries: Vec<Spanned<String>>,
+    listen_tcp: Option<Spanned<String>>,
+    listen_tcp_insecure: Option<Spanned<String>>,
 }
 
 impl Settings {
@@ -113,7 +121,18 @@ impl Settings {
         })?;
         let registry_mirrors = check_all(written.registry_mirrors, &wrong, registry::mirror)?;
         let insecure_registries = check_all(written.insecure_registries, &wrong, registry::insecure)?;
-        Ok(Self { machine, cpus, memory, disk_size, registry_mirrors, insecure_registries })
+        let address =
+            |written| check(written, None, &wrong, |text: &String| loopback::address(text).map(Some));
+        Ok(Self {
+            machine,
+            cpus,
+            memory,
+            disk_size,
+            registry_mirrors,
+            insecure_registries,
+            listen_tcp: address(written.listen_tcp)?,
+            listen_tcp_insecure: address(written.listen_tcp_insecure)?,
+        })
     }
 }
 
@@ -184,7 +203,8 @@ mod tests {
     fn every_key_is_read() {
         let settings = parse(
             "machine = \"process\"\ncpus = 2\nmemory = \"1GiB\"\ndisk-size = \"20 GB\"\n\
-             registry-mirrors = [\"http://localhost:5000\"]\ninsecure-registries = [\"10.0.0.0/8\", \"r.lan:5000\"]\n",
+             registry-mirrors = [\"http://localhost:5000\"]\ninsecure-registries = [\"10.0.0.0/8\", \"r.lan:5000\"]\n\
+             listen-tcp = \"127.0.0.1:2376\"\nlisten-tcp-insecure = \"[::1]:2375\"\n",
         )
         .unwrap();
         assert_eq!(settings.machine, Choice::Process);
@@ -192,6 +212,8 @@ mod tests {
         assert_eq!(settings.disk_size.0, 20_000_000_000 >> 20);
         assert_eq!(settings.registry_mirrors, ["http://localhost:5000"]);
         assert_eq!(settings.insecure_registries, ["10.0.0.0/8", "r.lan:5000"]);
+        assert_eq!(settings.listen_tcp, "127.0.0.1:2376".parse().ok());
+        assert_eq!(settings.listen_tcp_insecure, "[::1]:2375".parse().ok());
     }
 
     #[test]
@@ -205,6 +227,7 @@ mod tests {
             ("machine = \"vmware\"\n", "settings.toml:1: `machine`: "),
             ("registry-mirrors = [\n  \"ftp://x\",\n]\n", "settings.toml:2: `registry-mirrors`: "),
             ("insecure-registries = [\"a b\"]\n", "settings.toml:1: `insecure-registries`: "),
+            ("listen-tcp = \"0.0.0.0:2376\"\n", "settings.toml:1: `listen-tcp`: "),
             ("cpus 2\n", "settings.toml:1: "),
         ] {
             let error = parse(text).unwrap_err();

@@ -82,6 +82,13 @@ impl Home {
         Ok(fs::write(self.folder.path().join("settings.toml"), settings)?)
     }
 
+    /// Adds a line to the settings' text.
+    pub fn add(&self, line: &str) -> Result<()> {
+        let path = self.folder.path().join("settings.toml");
+        let text = fs::read_to_string(&path)?;
+        self.set(&format!("{text}{line}\n"))
+    }
+
     /// What containers run in here.
     pub fn machine(&self) -> Machine {
         self.machine
@@ -122,8 +129,13 @@ impl Home {
 
     /// Runs the real docker client against our socket.
     pub fn docker(&self, arguments: &[&str]) -> Ran {
+        self.docker_at(&self.docker_host(), arguments)
+    }
+
+    /// Runs the real docker client against another address; global flags come first among the arguments.
+    pub fn docker_at(&self, host: &str, arguments: &[&str]) -> Ran {
         let mut command = Command::new("docker");
-        command.args(arguments).env("DOCKER_HOST", self.docker_host());
+        command.args(arguments).env("DOCKER_HOST", host);
         self.adopt(&mut command);
         run(command, b"")
     }

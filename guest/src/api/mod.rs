@@ -12,6 +12,7 @@ mod containers;
 mod error;
 mod events;
 mod filters;
+mod foreign;
 mod images;
 mod info;
 mod networks;
@@ -35,6 +36,11 @@ pub(crate) use server::{serve_host, serve_unix};
 /// Every route, without the version in front.
 pub(crate) fn router(engine: Arc<Engine>) -> Router {
     routes().with_state(engine)
+}
+
+/// The same for whoever can reach a TCP port of the user's computer: every web page can, through the browser.
+pub(crate) fn open_router(engine: Arc<Engine>) -> Router {
+    router(engine).layer(axum::middleware::from_fn(foreign::refuse))
 }
 
 fn routes() -> Router<Arc<Engine>> {

@@ -60,18 +60,25 @@ pub(crate) fn run(args: EngineArgs) -> ExitCode {
 }
 
 async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError> {
-    let layout = Layout::new(args.data, args.run);
+    let EngineArgs { data, run, sockets } = args;
+    let layout = Layout::new(data, run);
     let configure = read_configure(&layout).map_err(EngineError::system("read what init left"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(EngineError::system("wait for a signal"))?;
 
     let engine = Engine::open(layout.clone(), &configure).await?;
-    let host = Transport::new(args.sockets)
+    let host = Transport::new(sockets.clone())
         .listen(holm_api::port::ENGINE)
         .map_err(EngineError::system("listen to the host"))?;
+    let open = Transport::new(sockets)
+        .listen(holm_api::port::ENGINE_OPEN)
+        .map_err(EngineError::system("listen to the host's TCP clients"))?;
     let inside = listen_inside(&layout).map_err(EngineError::system("listen in the machine"))?;
     let router = api::router(engine.clone());
-    let servers =
-        [tokio::spawn(api::serve_host(host, router.clone())), tokio::spawn(api::serve_unix(inside, router))];
+    let servers = [
+        tokio::spawn(api::serve_host(host, router.clone())),
+        tokio::spawn(api::serve_host(open, api::open_router(engine.clone()))),
+        tokio::spawn(api::serve_unix(inside, router)),
+    ];
     if let Some(mut ready) = ready {
         ready.write_all(READY).map_err(EngineError::system("tell init that the engine is ready"))?;
     }

@@ -1,18 +1,21 @@
 //! The host daemon: boots the machine, keeps it, and carries bytes between the two sides.
 //!
 //! ```text
-//!   docker.sock ── pipe ──────┐                        ┌── link     Configure, SetClock, Shutdown
-//!                             ├── supervisor ── guest ─┤
+//!   docker.sock ─┬ pipe ──────┐                        ┌── link     Configure, SetClock, Shutdown
+//!   tcp, tls ────┘            ├── supervisor ── guest ─┤
 //!   daemon.sock ── orders ────┘   (lifecycle)          └── net      the guest's packets
 //! ```
 //!
 //! `cli` and `daemon` meet only over the two sockets; `start` is how the one brings up the other.
 
+use std::future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::{Stream, stream};
 use holm_api::link::Registries;
+use holm_api::port;
 use holm_vmm::{BootError, Choice, Hypervisor, Machine, MachineSpec, Mebibytes, PickError};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -39,6 +42,8 @@ mod orders;
 mod pipe;
 pub(crate) mod start;
 mod supervisor;
+mod tcp;
+mod tls;
 
 pub(crate) use supervisor::with_causes;
 
@@ -57,6 +62,9 @@ pub(crate) enum DaemonError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The certificates of the Engine API over TCP cannot be made.
+    #[error("cannot make the certificates of `listen-tcp`")]
+    Certificates(#[from] tls::CertificateError),
     /// There is no machine for this system.
     #[error(transparent)]
     Pick(#[from] PickError),
@@ -69,7 +77,7 @@ impl DaemonError {
             Self::Unusable(_, cause) if cause.kind() == io::ErrorKind::InvalidInput => {
                 Some("set HOLM_HOME to a folder with a shorter path".into())
             }
-            Self::Unusable(..) => None,
+            Self::Unusable(..) | Self::Certificates(_) => None,
             Self::AlreadyRunning(_) => Some("use it; its process is told by `holm machine status`".into()),
             Self::Settings(e) => e.hint(),
             Self::Pick(e) => e.hint(),
@@ -162,13 +170,21 @@ pub(crate) async fn serve(home: Home) -> Result<(), DaemonError> {
     let engine = os::Listener::bind(&engine).map_err(unusable(engine))?;
     let commands = os::Listener::bind(&commands).map_err(unusable(commands))?;
 
+    let doors = tcp::open(&machinery.settings, &machinery.home).await?;
+
     let booting = machinery.clone();
     let boot = Arc::new(move |hypervisor: &dyn Hypervisor| booting.boot(hypervisor));
     let (supervisor, _task) = Supervisor::spawn(machinery.hypervisor.clone(), boot, machinery.guest());
     info!(home = %machinery.home.root().display(), machine = machinery.hypervisor.name(), "holm daemon");
 
     let mut servers = JoinSet::new();
-    servers.spawn(pipe::serve(engine, supervisor.clone()));
+    servers.spawn(pipe::serve(clients_of(engine), port::ENGINE, supervisor.clone()));
+    if let Some(door) = doors.secure {
+        servers.spawn(pipe::serve(door.clients(), port::ENGINE, supervisor.clone()));
+    }
+    if let Some(door) = doors.insecure {
+        servers.spawn(pipe::serve(door.clients(), port::ENGINE_OPEN, supervisor.clone()));
+    }
     servers.spawn(orders::serve(commands, supervisor.clone(), machinery.clone()));
     let first = supervisor.clone();
     servers.spawn(async move {
@@ -193,6 +209,16 @@ pub(crate) async fn serve(home: Home) -> Result<(), DaemonError> {
     }
     info!("holm daemon ended");
     Ok(())
+}
+
+/// The clients of a socket, one after the other, until it fails.
+fn clients_of(
+    listener: os::Listener,
+) -> impl Stream<Item = io::Result<future::Ready<io::Result<os::Client>>>> {
+    stream::unfold(listener, async |mut listener| {
+        let client = listener.accept().await.map(|client| future::ready(Ok(client)));
+        Some((client, listener))
+    })
 }
 
 /// Deletes the data of a home without a daemon. The error where a daemon has it after all.

@@ -1,11 +1,12 @@
-//! The engine pipe: a client's connection to `docker.sock` becomes one stream to the guest's engine. It copies
-//! bytes both ways, keeps half-close, and parses nothing.
+//! The engine pipe: a client's connection to `docker.sock`, or over TCP, becomes one stream to the guest's engine. It
+//! copies bytes both ways, keeps half-close, and parses nothing.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holm_api::port;
+use futures_util::{Stream, StreamExt};
+use holm_api::VsockPort;
 use holm_vmm::Machine;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::sync::Semaphore;
@@ -13,7 +14,6 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::supervisor::Supervisor;
-use crate::os;
 
 /// Bytes a direction that a connection may have under way.
 const BUFFER: usize = 64 << 10;
@@ -24,19 +24,33 @@ const RETRY: Duration = Duration::from_millis(20);
 /// Clients at once; the ones beyond it wait in the socket's backlog.
 const MOST_CLIENTS: usize = 4096;
 
-/// Serves `listener` until it fails. Ends all connections when it is dropped.
-pub(super) async fn serve(mut listener: os::Listener, supervisor: Supervisor) -> io::Result<()> {
+/// Serves clients until there are no more of them. Each arrives as what remains to be done before it can be
+/// served, so that a slow one keeps nobody waiting. Ends all connections when it is dropped.
+pub(super) async fn serve<C, F>(
+    arriving: impl Stream<Item = io::Result<F>>,
+    port: VsockPort,
+    supervisor: Supervisor,
+) -> io::Result<()>
+where
+    F: Future<Output = io::Result<C>> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::pin!(arriving);
     let places = Arc::new(Semaphore::new(MOST_CLIENTS));
     let mut clients = tokio::task::JoinSet::new();
     loop {
         let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
         let client = tokio::select! {
-            accepted = listener.accept() => accepted?,
+            arrived = arriving.next() => match arrived {
+                Some(client) => client?,
+                None => return Ok(()),
+            },
             Some(_) = clients.join_next() => continue,
         };
         let supervisor = supervisor.clone();
         clients.spawn(async move {
-            if let Err(e) = carry(client, &supervisor).await {
+            let carried = async { carry(client.await?, port, &supervisor).await };
+            if let Err(e) = carried.await {
                 debug!("a client's connection ended: {e}");
             }
             drop(place);
@@ -44,12 +58,16 @@ pub(super) async fn serve(mut listener: os::Listener, supervisor: Supervisor) ->
     }
 }
 
-async fn carry<C: AsyncRead + AsyncWrite + Unpin>(mut client: C, supervisor: &Supervisor) -> io::Result<()> {
+async fn carry<C: AsyncRead + AsyncWrite + Unpin>(
+    mut client: C,
+    port: VsockPort,
+    supervisor: &Supervisor,
+) -> io::Result<()> {
     let machine = match supervisor.running().await {
         Ok(machine) => machine,
         Err(failure) => return refuse(client, &failure.to_string()).await,
     };
-    let mut engine = match engine_of(&*machine).await {
+    let mut engine = match engine_of(&*machine, port).await {
         Ok(engine) => engine,
         Err(e) => return refuse(client, &format!("the engine in the machine does not answer: {e}")).await,
     };
@@ -58,10 +76,10 @@ async fn carry<C: AsyncRead + AsyncWrite + Unpin>(mut client: C, supervisor: &Su
 }
 
 /// The engine listens before the machine is `Running`; only in the moment of its own restart it does not.
-async fn engine_of(machine: &dyn Machine) -> io::Result<holm_vmm::Stream> {
+async fn engine_of(machine: &dyn Machine, port: VsockPort) -> io::Result<holm_vmm::Stream> {
     let deadline = Instant::now() + ENGINE_DEADLINE;
     loop {
-        match machine.connect(port::ENGINE.0).await {
+        match machine.connect(port.0).await {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 if Instant::now() >= deadline {
                     return Err(e);

@@ -11,6 +11,9 @@ use tokio::net::{UnixListener, UnixStream};
 /// Until some connection has ended and its descriptor is free; the clients wait in the backlog.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 
+/// A client that came.
+pub(crate) type Client = UnixStream;
+
 /// A socket in the file system. Dropping it removes the file.
 pub(crate) struct Listener {
     socket: UnixListener,
@@ -32,7 +35,7 @@ impl Listener {
     }
 
     /// The next client. Being out of descriptors for a moment ends no listener.
-    pub(crate) async fn accept(&mut self) -> io::Result<UnixStream> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Client> {
         loop {
             match self.socket.accept().await {
                 Ok((stream, _)) => return Ok(stream),

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 
+/// A client that came.
+pub(crate) type Client = NamedPipeServer;
+
 /// A named pipe; an instance waits for the next client.
 pub(crate) struct Listener {
     name: OsString,
@@ -22,7 +25,7 @@ impl Listener {
     }
 
     /// The next client.
-    pub(crate) async fn accept(&mut self) -> io::Result<NamedPipeServer> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Client> {
         self.next.connect().await?;
         let following = ServerOptions::new().reject_remote_clients(true).create(&self.name)?;
         Ok(std::mem::replace(&mut self.next, following))

@@ -14,4 +14,4 @@ pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
 pub(crate) use files::{bytes_taken, create_private_file, create_private_folder, sync_folder};
 pub(crate) use limits::raise_open_files;
-pub(crate) use listen::Listener;
+pub(crate) use listen::{Client, Listener};
