@@ -18,6 +18,8 @@ mod shim {
 }
 #[path = "../src/container/mod.rs"]
 mod container;
+#[path = "shim/exec.rs"]
+mod exec;
 #[path = "shim/machine.rs"]
 mod machine;
 

@@ -1,6 +1,6 @@
 //! One container's cgroup (cgroup v2): who is in it, whether memory ran out, and its end.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -28,6 +28,19 @@ impl Cgroup {
         let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
         let path = path.unwrap_or(Path::new("/"));
         Self { folder: Path::new(ROOT).join(path.strip_prefix("/").unwrap_or(path)) }
+    }
+
+    /// The one that a process is in.
+    pub(super) fn of_process(pid: i32) -> io::Result<Self> {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+        let path = path.ok_or_else(|| io::Error::other("the process is in no cgroup"))?;
+        Ok(Self { folder: Path::new(ROOT).join(path) })
+    }
+
+    /// Opens its folder, for clone3(2).
+    pub(super) fn open(&self) -> io::Result<File> {
+        File::open(&self.folder)
     }
 
     /// Its folder.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use holm_api::ExecId;
 use oci_spec::runtime::Spec;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -15,15 +16,20 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::protocol::{Created, ExitStatus, Failure, Reply, Request, ShimConfig, WindowSize};
+use super::protocol::{
+    Created, ExecConfig, ExitStatus, Failure, LONGEST_MESSAGE, Reply, Request, ShimConfig, WindowSize,
+};
 use super::{attached, bundle, leftovers, message};
 
+pub use super::protocol::Streams;
 pub use attached::Output;
 
 /// How long a shim may take to create a container: layers on a cold disk, hundreds of starts at once.
 const CREATE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long it may take to answer what it can answer at once.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a further process may take until it is its program. As long as moby's daemon waits for a probe.
+const EXEC_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take to unmount the root of an exited container.
 const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -46,6 +52,9 @@ pub enum ShimError {
     /// It could not be started or talked to.
     #[error("the container's shim cannot be reached")]
     Io(#[from] io::Error),
+    /// No program could be given as many words as the client wants to give it.
+    #[error("argument list too long")]
+    TooLong,
     /// It answered what is no answer to the request.
     #[error("the container's shim answered out of turn")]
     OutOfTurn,
@@ -57,17 +66,6 @@ pub struct ShimClient {
     bundle: PathBuf,
     socket: PathBuf,
     exit_file: PathBuf,
-}
-
-/// Which streams an attached client wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Streams {
-    /// It writes.
-    pub stdin: bool,
-    /// It reads standard output (or the terminal).
-    pub stdout: bool,
-    /// It reads standard error.
-    pub stderr: bool,
 }
 
 /// Starts a shim and returns once its container is created, with the container's first process, which waits
@@ -176,8 +174,46 @@ impl ShimClient {
     /// the container's does. Dropping the writer (or its `shutdown`) ends the client's input, which closes the
     /// container's where it was created so; dropping the reader as well detaches.
     pub async fn attach(&self, streams: Streams) -> Result<(Output, OwnedWriteHalf), ShimError> {
-        let Streams { stdin, stdout, stderr } = streams;
-        let request = Request::Attach { stdin, stdout, stderr };
+        self.streams(Request::Attach(streams)).await
+    }
+
+    /// Whether the container's `/etc/passwd` and `/etc/group` know `user`; [`ShimError::Container`] if not.
+    pub async fn check_user(&self, user: String) -> Result<(), ShimError> {
+        self.done(Request::CheckUser(user)).await
+    }
+
+    /// The streams of a further process that [`Self::exec`] is to run next. They end at once if it cannot be.
+    pub async fn attach_exec(
+        &self,
+        id: ExecId,
+        streams: Streams,
+    ) -> Result<(Output, OwnedWriteHalf), ShimError> {
+        self.streams(Request::AttachExec { id, streams }).await
+    }
+
+    /// Runs a further process; returns its number once it is its program, and where to wait for its end.
+    pub async fn exec(&self, exec: ExecConfig) -> Result<(i32, RunningExec), ShimError> {
+        let asked = async {
+            let mut stream = self.send(&Request::Exec(Box::new(exec))).await?;
+            match read_message(&mut stream).await? {
+                Reply::Started { pid } => Ok((pid, RunningExec(stream))),
+                other => Err(unexpected(other)),
+            }
+        };
+        timeout(EXEC_DEADLINE, asked).await.unwrap_or(Err(ShimError::Silent(EXEC_DEADLINE)))
+    }
+
+    /// Gives a further process' terminal another size.
+    pub async fn resize_exec(&self, id: ExecId, size: WindowSize) -> Result<(), ShimError> {
+        self.done(Request::ResizeExec { id, size }).await
+    }
+
+    /// Sends a further process a signal.
+    pub async fn signal_exec(&self, id: ExecId, signal: i32) -> Result<(), ShimError> {
+        self.done(Request::SignalExec { id, signal }).await
+    }
+
+    async fn streams(&self, request: Request) -> Result<(Output, OwnedWriteHalf), ShimError> {
         let asked = async {
             let mut stream = self.send(&request).await?;
             match read_message(&mut stream).await? {
@@ -222,9 +258,27 @@ impl ShimClient {
     }
 
     async fn send(&self, request: &Request) -> Result<UnixStream, ShimError> {
+        let message = message::encode(request);
+        if message.len() > LONGEST_MESSAGE {
+            return Err(ShimError::TooLong);
+        }
         let mut stream = UnixStream::connect(&self.socket).await.map_err(gone)?;
-        stream.write_all(&message::encode(request)).await.map_err(gone)?;
+        stream.write_all(&message).await.map_err(gone)?;
         Ok(stream)
+    }
+}
+
+/// A further process that runs. Whoever drops this does not hear of its end.
+#[derive(Debug)]
+pub struct RunningExec(UnixStream);
+
+impl RunningExec {
+    /// How it ended, when it has. All its output is on its way to those attached by then. No deadline.
+    pub async fn wait(mut self) -> Result<ExitStatus, ShimError> {
+        match read_message(&mut self.0).await? {
+            Reply::Exited(status) => Ok(status),
+            other => Err(unexpected(other)),
+        }
     }
 }
 

@@ -6,13 +6,14 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use holm_api::ExecId;
 use holm_api::stream::{self, Channel};
 use rustix::event::PollFlags;
 
 use super::message::{self, BadMessage};
-use super::protocol::{Reply, Request};
+use super::protocol::{Reply, Request, Streams};
 
-/// Bytes of output that wait for an attached client before the container's own writing has to wait.
+/// Bytes of output that wait for an attached client before the process' own writing has to wait.
 pub(super) const OUTPUT_BOUND: usize = 256 * 1024;
 /// Bytes that are read at once.
 const CHUNK: usize = 16 * 1024;
@@ -27,22 +28,31 @@ pub(super) enum Role {
     },
     /// Streams.
     Attached {
-        /// Its bytes go to the container.
-        stdin: bool,
-        /// It gets standard output.
-        stdout: bool,
-        /// It gets standard error.
-        stderr: bool,
+        /// Whose.
+        to: Process,
+        /// Which of them.
+        streams: Streams,
     },
 }
 
+/// A process whose streams are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Process {
+    /// The container's first.
+    First,
+    /// A further one.
+    Exec(ExecId),
+}
+
 /// A request that is answered later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pending {
     /// `Wait`.
     Exit,
     /// `Forget`.
     CleanUp,
+    /// `Exec`, which has two answers.
+    Exec(ExecId),
 }
 
 /// One connection.
@@ -86,14 +96,14 @@ impl Connection {
         })
     }
 
-    /// What to wait for. `input_wanted` says whether the container's input has room. Nothing at all when a poll
+    /// What to wait for. `input_wanted` says whether the process' input has room. Nothing at all when a poll
     /// could only tell again what is known.
     pub(super) fn interest(&self, input_wanted: bool) -> Option<PollFlags> {
-        let reads = match self.role {
+        let reads = match &self.role {
             Role::Asking { pending: None } => self.readable,
             // The end of the connection is noticed all the same.
             Role::Asking { pending: Some(_) } => false,
-            Role::Attached { stdin, .. } => self.readable && (input_wanted || !stdin),
+            Role::Attached { streams, .. } => self.readable && (input_wanted || !streams.stdin),
         };
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, reads);
@@ -103,25 +113,33 @@ impl Connection {
         (!flags.is_empty() || (self.readable && !self.gone)).then_some(flags)
     }
 
-    /// Whether less than `bound` bytes wait for this client, if it wants `channel` at all.
-    pub(super) fn has_room(&self, channel: Channel, bound: usize) -> bool {
-        !self.wants(channel) || self.outgoing.len() < bound
+    /// The process that it is attached to.
+    pub(super) fn attached_to(&self) -> Option<&Process> {
+        match &self.role {
+            Role::Attached { to, .. } => Some(to),
+            Role::Asking { .. } => None,
+        }
     }
 
-    /// Passes on what the container wrote, if the client wants it.
-    pub(super) fn output(&mut self, channel: Channel, bytes: &[u8]) {
-        if self.wants(channel) {
+    /// Whether less than `bound` bytes wait for this client, if it wants `channel` of `process` at all.
+    pub(super) fn has_room(&self, process: &Process, channel: Channel, bound: usize) -> bool {
+        !self.wants(process, channel) || self.outgoing.len() < bound
+    }
+
+    /// Passes on what the process wrote, if the client wants it.
+    pub(super) fn output(&mut self, process: &Process, channel: Channel, bytes: &[u8]) {
+        if self.wants(process, channel) {
             let length = u32::try_from(bytes.len()).expect("read into a buffer far smaller than 4 GiB");
             self.outgoing.extend(stream::header(channel, length));
             self.outgoing.extend(bytes);
         }
     }
 
-    fn wants(&self, channel: Channel) -> bool {
-        match self.role {
-            Role::Attached { stdout, stderr, .. } if !self.gone => match channel {
-                Channel::Stdout => stdout,
-                Channel::Stderr => stderr,
+    fn wants(&self, process: &Process, channel: Channel) -> bool {
+        match &self.role {
+            Role::Attached { to, streams } if !self.gone && to == process => match channel {
+                Channel::Stdout => streams.stdout,
+                Channel::Stderr => streams.stderr,
                 Channel::Stdin | Channel::SystemError => false,
             },
             _ => false,
@@ -216,6 +234,11 @@ impl Connection {
         self.outgoing.clear();
     }
 
+    /// Whether the other side is.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     /// Closes the connection when all is sent.
     pub(super) fn finish(&mut self) {
         self.finished = true;
@@ -229,7 +252,8 @@ impl Connection {
     /// Whether it can be dropped. A client that is gone may have left bytes for the container.
     pub(super) fn is_over(&self) -> bool {
         let delivered = self.finished && self.outgoing.is_empty();
-        let input_left = matches!(self.role, Role::Attached { stdin: true, .. }) && self.readable;
+        let writes = matches!(self.role, Role::Attached { streams: Streams { stdin: true, .. }, .. });
+        let input_left = writes && self.readable;
         delivered || (self.gone && !input_left)
     }
 

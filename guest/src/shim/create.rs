@@ -18,8 +18,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tracing::level_filters::LevelFilter;
 
 use super::cgroup::Cgroup;
+use super::exec::Entrance;
 use super::execute::Execute;
-use super::protocol::{Failure, FailureKind, ShimConfig};
+use super::protocol::{Failure, ShimConfig};
 use super::rootfs::Rootfs;
 use super::streams::{Streams, receive_terminal};
 use super::{bundle, device_rules, leftovers};
@@ -41,6 +42,8 @@ pub(super) struct NewContainer {
     pub(super) cgroup: Cgroup,
     /// Whether the kernel ends all of its processes with the first one.
     pub(super) owns_pids: bool,
+    /// Where further processes come in.
+    pub(super) entrance: Entrance,
 }
 
 /// Creates what the bundle describes. This process must have one thread.
@@ -51,7 +54,7 @@ pub(super) fn create(bundle: &Path, config: &ShimConfig, mut spec: Spec) -> Resu
     let rootfs = Rootfs::mount(&config.rootfs)
         .map_err(|e| Failure::of_creation(&format!("cannot mount the root file system: {e}")))?;
 
-    let user = resolve_user(config, &rootfs)?;
+    let user = resolve_user(&config.user, config, &rootfs)?;
     set_user(&mut spec, &user);
     make_working_folder(&spec, &rootfs)?;
     let system = |e: io::Error| Failure::of_creation(&e.to_string());
@@ -74,7 +77,8 @@ pub(super) fn create(bundle: &Path, config: &ShimConfig, mut spec: Spec) -> Resu
     })?;
     let pid = container.pid().ok_or_else(|| Failure::of_creation("the container has no process"))?.as_raw();
     let owns_pids = owns_pids(&spec);
-    Ok(NewContainer { container, pid, rootfs, streams, cgroup, owns_pids })
+    let entrance = Entrance::open(pid, cgroup.clone()).map_err(system)?;
+    Ok(NewContainer { container, pid, rootfs, streams, cgroup, owns_pids, entrance })
 }
 
 /// Why the container could not be made, before it is put in the daemon's words.
@@ -158,16 +162,21 @@ fn explained(bundle: &Path, error: &BuildError) -> Failure {
     }
     let log = bundle::log_tail(bundle);
     match log.lines().find_map(|line| line.split_once("ERROR ")) {
-        Some((_, first)) => Failure::in_container(FailureKind::Other, &format!("{text}: {first}")),
+        Some((_, first)) => Failure::in_container(&format!("{text}: {first}")),
         None => Failure::of_creation(text),
     }
 }
 
-fn resolve_user(config: &ShimConfig, rootfs: &Rootfs) -> Result<ResolvedUser, Failure> {
+/// Looks `user` up in the mounted root, with the groups that the container's processes have beside their own.
+pub(super) fn resolve_user(
+    user: &str,
+    config: &ShimConfig,
+    rootfs: &Rootfs,
+) -> Result<ResolvedUser, Failure> {
     // An image without these files is as good as one with empty ones, until a name is asked for.
     let passwd = rootfs.read("/etc/passwd").unwrap_or_default();
     let group = rootfs.read("/etc/group").unwrap_or_default();
-    users::resolve(&config.user, &config.groups, &passwd, &group).map_err(Failure::of_daemon)
+    users::resolve(user, &config.groups, &passwd, &group).map_err(Failure::of_daemon)
 }
 
 /// Sets the user, and `HOME` as runc does; libcontainer would ask the C library, which in a static program loads
@@ -176,7 +185,11 @@ fn set_user(spec: &mut Spec, user: &ResolvedUser) {
     let Some(process) = spec.process_mut() else { return };
     let as_whom = process.user_mut();
     as_whom.set_uid(user.uid).set_gid(user.gid).set_additional_gids(Some(user.groups.clone()));
-    let env = process.env_mut().get_or_insert_default();
+    set_home(process.env_mut().get_or_insert_default(), user);
+}
+
+/// Gives the variables a `HOME` where they have none.
+pub(super) fn set_home(env: &mut Vec<String>, user: &ResolvedUser) {
     env.retain(|variable| variable != "HOME=");
     if !env.iter().any(|variable| variable.starts_with("HOME=")) {
         env.push(format!("HOME={}", user.home));

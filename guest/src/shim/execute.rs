@@ -18,7 +18,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{AccessFlags, access, execve};
 use oci_spec::runtime::Spec;
 
-use super::protocol::{Failure, FailureKind};
+use super::protocol::Failure;
 
 /// What the container's first process does last.
 #[derive(Clone)]
@@ -41,7 +41,8 @@ impl Executor for Execute {
         // noticed next: libcontainer has to tell it that all is ready.
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(|e| refuse(e.desc()))?;
         let (name, path) = program(spec).ok_or_else(|| refuse("no program"))?;
-        find(name, path).map(drop).map_err(|failure| {
+        find(name, path).map(drop).map_err(|error| {
+            let failure = Failure::in_container(&error);
             let text = serde_json::to_vec(&failure).expect("a kind and a text");
             // Nobody is left to tell if this fails; libcontainer's own error goes another way.
             let _ = rustix::io::write(&*self.report, &text);
@@ -57,47 +58,56 @@ impl Executor for Execute {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let Some((name, path)) = program(spec) else { return Err(ExecutorError::InvalidArg) };
         let file = find(name, path).unwrap_or_else(|_| PathBuf::from(name));
-        // A signal that is ignored or blocked stays so across exec; Rust ignores SIGPIPE, the shim blocks some.
-        // SAFETY: no handler is installed, and this process has one thread.
-        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-        let _ = SigSet::empty().thread_set_mask();
         let process = spec.process().as_ref();
         let arguments = strings(process.and_then(|p| p.args().as_ref()));
         let variables = strings(process.and_then(|p| p.env().as_ref()));
-        let error = match CString::new(file.as_os_str().as_bytes()) {
-            Ok(file) => execve(&file, &arguments, &variables).unwrap_err(),
-            Err(_) => Errno::EINVAL,
-        };
-        // The container counts as started: as with runc, its own standard error is where this is told.
-        let _ = writeln!(std::io::stderr(), "exec {}: {}", file.display(), words(error));
-        std::process::exit(255)
+        become_program(&file, &arguments, &variables)
     }
+}
+
+/// Turns this process into `file`, with the signals that a new program finds.
+pub(super) fn become_program(file: &Path, arguments: &[CString], variables: &[CString]) -> ! {
+    // A signal that is ignored or blocked stays so across exec; Rust ignores SIGPIPE, the shim blocks some.
+    // SAFETY: no handler is installed, and this process has one thread.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    let _ = SigSet::empty().thread_set_mask();
+    let error = match CString::new(file.as_os_str().as_bytes()) {
+        Ok(file) => execve(&file, arguments, variables).unwrap_err(),
+        Err(_) => Errno::EINVAL,
+    };
+    // The process counts as started: as with runc, its own standard error is where this is told.
+    let _ = writeln!(std::io::stderr(), "exec {}: {}", file.display(), words(error));
+    // SAFETY: ends this process, whatever a copy of the shim would do at its end otherwise.
+    unsafe { libc::_exit(255) }
 }
 
 /// The program's name and the container's `PATH`.
 fn program(spec: &Spec) -> Option<(&str, &str)> {
     let process = spec.process().as_ref()?;
     let name = process.args().as_ref()?.first()?;
-    let variables = process.env().as_deref().unwrap_or_default();
-    let path = variables.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
-    Some((name, path.unwrap_or_default()))
+    Some((name, path_of(process.env().as_deref().unwrap_or_default())))
 }
 
-fn strings(values: Option<&Vec<String>>) -> Vec<CString> {
+/// What `PATH` is among these variables.
+pub(super) fn path_of(variables: &[String]) -> &str {
+    variables.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default()
+}
+
+/// Arguments or variables as exec(2) takes them.
+pub(super) fn strings<'a>(values: impl IntoIterator<Item = &'a Vec<String>>) -> Vec<CString> {
     // A NUL can stand in neither: where one is, no program could have been given the rest.
     let cut = |value: &String| CString::new(value.split('\0').next().unwrap_or_default());
     values.into_iter().flatten().filter_map(|value| cut(value).ok()).collect()
 }
 
 /// As Go's `exec.LookPath` finds it, and with its words.
-fn find(name: &str, path: &str) -> Result<PathBuf, Failure> {
-    let failed = |kind, why: &str| Failure::in_container(kind, &format!("exec: {name:?}: {why}"));
+pub(super) fn find(name: &str, path: &str) -> Result<PathBuf, String> {
+    let failed = |why: &str| format!("exec: {name:?}: {why}");
     if name.contains('/') {
         return match executable(Path::new(name)) {
             Ok(()) => Ok(PathBuf::from(name)),
-            Err(Errno::EISDIR) => Err(failed(FailureKind::NotExecutable, words(Errno::EISDIR).as_str())),
-            Err(Errno::EACCES) => Err(failed(FailureKind::NotExecutable, "permission denied")),
-            Err(error) => Err(failed(FailureKind::NotFound, &format!("stat {name}: {}", words(error)))),
+            Err(error @ (Errno::EISDIR | Errno::EACCES)) => Err(failed(&words(error))),
+            Err(error) => Err(failed(&format!("stat {name}: {}", words(error)))),
         };
     }
     let candidates = path.split(':').map(|folder| {
@@ -109,7 +119,7 @@ fn find(name: &str, path: &str) -> Result<PathBuf, Failure> {
         .into_iter()
         .find(|file| executable(file).is_ok())
         .filter(|_| !name.is_empty())
-        .ok_or_else(|| failed(FailureKind::NotFound, "executable file not found in $PATH"))
+        .ok_or_else(|| failed("executable file not found in $PATH"))
 }
 
 fn executable(file: &Path) -> Result<(), Errno> {
@@ -121,7 +131,7 @@ fn executable(file: &Path) -> Result<(), Errno> {
 }
 
 /// An error in Go's words, which begin with a small letter.
-fn words(error: Errno) -> String {
+pub(super) fn words(error: Errno) -> String {
     let text = error.desc();
     let (first, rest) = text.split_at(1);
     first.to_lowercase() + rest
@@ -131,12 +141,6 @@ fn words(error: Errno) -> String {
 mod tests {
     use super::*;
 
-    fn message(name: &str, path: &str) -> (FailureKind, String) {
-        let failure = find(name, path).unwrap_err();
-        let (_, text) = failure.message.split_once("container init: ").unwrap();
-        (failure.kind, text.to_owned())
-    }
-
     #[test]
     fn a_program_is_found_as_in_a_shell() {
         assert_eq!(find("sh", "/nowhere:/bin").unwrap(), Path::new("/bin/sh"));
@@ -145,16 +149,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_is_told_in_docker_s_words() {
-        use FailureKind::{NotExecutable, NotFound};
         let cases = [
-            ("foo", NotFound, "exec: \"foo\": executable file not found in $PATH: unknown"),
-            ("/foo", NotFound, "exec: \"/foo\": stat /foo: no such file or directory: unknown"),
-            ("/etc", NotExecutable, "exec: \"/etc\": is a directory: unknown: permission denied"),
-            ("/etc/passwd", NotExecutable, "exec: \"/etc/passwd\": permission denied: unknown"),
-            ("", NotFound, "exec: \"\": executable file not found in $PATH: unknown"),
+            ("foo", "exec: \"foo\": executable file not found in $PATH"),
+            ("/foo", "exec: \"/foo\": stat /foo: no such file or directory"),
+            ("/etc", "exec: \"/etc\": is a directory"),
+            ("/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
+            ("", "exec: \"\": executable file not found in $PATH"),
         ];
-        for (name, kind, text) in cases {
-            assert_eq!(message(name, "/bin:/usr/bin"), (kind, text.to_owned()), "{name}");
+        for (name, text) in cases {
+            assert_eq!(find(name, "/bin:/usr/bin").unwrap_err(), text, "{name}");
         }
     }
 }

@@ -7,12 +7,29 @@ use super::protocol::{Failure, FailureKind};
 const TASK: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
                     runc create failed: unable to start container process: ";
 
+/// Likewise for a further process.
+const EXEC: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
+
 impl Failure {
     /// The container's first process could not become the program: `error` is what it met.
-    pub(super) fn in_container(kind: FailureKind, error: &str) -> Self {
+    pub(super) fn in_container(error: &str) -> Self {
         // The client tells 126 from 125 by these words in the message (docker/cli, `runStartContainerErr`).
         let words = if error.ends_with("is a directory") { ": permission denied" } else { "" };
-        Self { kind, message: format!("{TASK}error during container init: {error}: unknown{words}") }
+        let message = format!("{TASK}error during container init: {error}: unknown{words}");
+        Self { kind: FailureKind::of(error), message }
+    }
+
+    /// A further process could not become its program.
+    pub(super) fn of_exec(error: &str) -> Self {
+        let words = if error.ends_with("is a directory") {
+            ": permission denied"
+        } else if error.ends_with("not a directory") {
+            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path \
+             exists and is the expected type"
+        } else {
+            ""
+        };
+        Self { kind: FailureKind::of(error), message: format!("{EXEC}{error}: unknown{words}") }
     }
 
     /// The container could not be made, for a reason that runc has no words for.
@@ -26,15 +43,44 @@ impl Failure {
     }
 }
 
+impl FailureKind {
+    /// By the words, as Docker's daemon decides (moby, `setExitCodeFromError`).
+    fn of(error: &str) -> Self {
+        let says = |words: &[&str]| words.iter().any(|words| error.contains(words));
+        if says(&["permission denied", "is a directory"]) {
+            Self::NotExecutable
+        } else if says(&["not a directory", "executable file not found", "no such file or directory"]) {
+            Self::NotFound
+        } else {
+            Self::Other
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_further_process_fails_in_words_of_its_own() {
+        let missing = Failure::of_exec("exec: \"x\": executable file not found in $PATH");
+        assert_eq!(
+            missing.message,
+            "OCI runtime exec failed: exec failed: unable to start container process: \
+             exec: \"x\": executable file not found in $PATH: unknown"
+        );
+        assert_eq!(missing.kind, FailureKind::NotFound);
+        let folder = Failure::of_exec("exec: \"/etc\": is a directory");
+        assert!(folder.message.ends_with("is a directory: unknown: permission denied"));
+        assert_eq!(folder.kind, FailureKind::NotExecutable);
+        assert_eq!(Failure::of_exec("out of memory").kind, FailureKind::Other);
+    }
+
+    #[test]
     fn a_missing_program_reads_as_docker_prints_it() {
         let error = "exec: \"foo\": executable file not found in $PATH";
         assert_eq!(
-            Failure::in_container(FailureKind::NotFound, error).message,
+            Failure::in_container(error).message,
             "failed to create task for container: failed to create shim task: OCI runtime create failed: \
              runc create failed: unable to start container process: error during container init: \
              exec: \"foo\": executable file not found in $PATH: unknown"
@@ -43,8 +89,7 @@ mod tests {
 
     #[test]
     fn a_folder_is_told_as_permission_denied_as_well() {
-        let message =
-            Failure::in_container(FailureKind::NotExecutable, "exec: \"/etc\": is a directory").message;
+        let message = Failure::in_container("exec: \"/etc\": is a directory").message;
         assert!(message.ends_with("exec: \"/etc\": is a directory: unknown: permission denied"), "{message}");
     }
 }

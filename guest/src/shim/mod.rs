@@ -9,6 +9,7 @@ pub mod client;
 mod connection;
 mod create;
 mod device_rules;
+mod exec;
 mod execute;
 mod failure;
 mod input;
@@ -44,7 +45,12 @@ pub fn run(bundle: PathBuf) -> ExitCode {
     let _ = nix::unistd::setsid();
     // The container's first process inherits it, and Docker's starts with this one.
     umask(Mode::from_bits_truncate(0o022));
-    let made = prepare(&bundle);
+    // A process that is on its way into the container is a copy of this one, which nothing in there may look into.
+    let hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let made = match hidden {
+        Ok(()) => prepare(&bundle),
+        Err(error) => Err(Failure::of_creation(&format!("cannot hide the shim's memory: {error}"))),
+    };
     let created = match &made {
         Ok((_, pid)) => Created::Ready { pid: *pid },
         Err(failure) => Created::Failed(failure.clone()),
@@ -80,7 +86,7 @@ fn prepare(bundle: &Path) -> Result<(Server, i32), Failure> {
     let container = container.inspect_err(|_| remove_socket(&config))?;
     restored.map_err(failed("cannot restore oom_score_adj"))?;
     let pid = container.pid;
-    Ok((Server::new(config, container, log, listener, signals), pid))
+    Ok((Server::new(bundle.to_owned(), config, container, log, listener, signals), pid))
 }
 
 /// From here on they come through the descriptor; the container's first process unblocks them for its program.

@@ -18,6 +18,18 @@
 //! A connection carries requests one after the other; `Attach` is its last. The end of the engine's writing
 //! direction after `Attach` closes the container's stdin where the container was created so ([`Stdin`]).
 //!
+//! A further process comes to the running container by `Exec`. Whoever wants its streams sends `AttachExec` on
+//! another connection first, so that none of its output is lost:
+//!
+//! ```text
+//!   engine                             shim
+//!    │ ── AttachExec ──────────────────► │   like Attach
+//!    │ ◄──────────────────── Attached ── │
+//!    │ ── Exec ────────────────────────► │
+//!    │ ◄───────────── Started, Failed ── │   it is its program, or could not become it
+//!    │ ◄────────────────────── Exited ── │   after Started, on the same connection
+//! ```
+//!
 //! At the exit the shim reads the streams to their end, writes the exit file, answers every `Wait`, and only
 //! then unmounts the root and removes the cgroup: `Forget` is answered when that is done, so whoever starts
 //! the container again or deletes its folders asks it first. The shim ends when it was told to forget, or ten
@@ -26,11 +38,11 @@
 
 use std::path::PathBuf;
 
-use holm_api::ContainerId;
+use holm_api::{ContainerId, ExecId};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of the largest request or reply.
-pub const LONGEST_MESSAGE: usize = 1 << 20;
+/// Bytes of the largest request or reply: an `Exec` holds whatever arguments and variables a client wants.
+pub const LONGEST_MESSAGE: usize = 8 << 20;
 
 /// What a shim has to know beside the OCI spec.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -134,6 +146,38 @@ pub enum FailureKind {
     Other,
 }
 
+/// The streams that a client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// It writes.
+    pub stdin: bool,
+    /// It reads standard output, or the terminal.
+    pub stdout: bool,
+    /// It reads standard error; a terminal has none.
+    pub stderr: bool,
+}
+
+/// A further process of a running container. All that is not said here is as the container's first one has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExecConfig {
+    /// Made by the engine.
+    pub id: ExecId,
+    /// Program and arguments; at least one.
+    pub args: Vec<String>,
+    /// All of its variables.
+    pub env: Vec<String>,
+    /// Where it starts.
+    pub cwd: PathBuf,
+    /// As [`ShimConfig::user`].
+    pub user: String,
+    /// With all capabilities that there are.
+    pub privileged: bool,
+    /// A pseudo-terminal of this size in place of pipes.
+    pub terminal: Option<WindowSize>,
+    /// It has a standard input, which ends with its client's.
+    pub stdin: bool,
+}
+
 /// What the engine asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -153,13 +197,32 @@ pub enum Request {
     /// Answered with `Exited` when it has, at once where it already did.
     Wait,
     /// Turns the connection into streams. `Attached`.
-    Attach {
-        /// The client writes.
-        stdin: bool,
-        /// The client reads standard output.
-        stdout: bool,
-        /// The client reads standard error; a terminal has none.
-        stderr: bool,
+    Attach(Streams),
+    /// Whether there is such a user in the container's `/etc/passwd`. `Done` or `Failed`.
+    CheckUser(String),
+    /// Run a further process. `Started` and later `Exited`, or `Failed`.
+    Exec(Box<ExecConfig>),
+    /// Turns the connection into the streams of a further process that is about to be run. `Attached`; both end
+    /// where it cannot be.
+    AttachExec {
+        /// Which.
+        id: ExecId,
+        /// What of it.
+        streams: Streams,
+    },
+    /// Give a further process' terminal another size. `Done`, or `Failed` when it does not run.
+    ResizeExec {
+        /// Which.
+        id: ExecId,
+        /// How large.
+        size: WindowSize,
+    },
+    /// Send a signal to a further process. `Done`, or `Failed` when it does not run.
+    SignalExec {
+        /// Which.
+        id: ExecId,
+        /// By number.
+        signal: i32,
     },
     /// The engine has written down the exit and wants the container's folders back. `Done` once the root is
     /// unmounted and the cgroup removed, or `Failed` when the container has not exited. The shim ends.
@@ -173,6 +236,11 @@ pub enum Reply {
     Done,
     /// The streams begin.
     Attached,
+    /// A further process is its program.
+    Started {
+        /// In the machine's pid namespace.
+        pid: i32,
+    },
     /// How it is.
     State {
         /// Its first process.
@@ -186,12 +254,12 @@ pub enum Reply {
     Failed(Failure),
 }
 
-/// How a container's first process ended.
+/// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitStatus {
     /// 0 to 255; 128 + n where signal n ended it.
     pub code: i32,
-    /// The kernel killed one of its processes for want of memory (`memory.events`, `oom_kill`).
+    /// The kernel killed one of the container's processes for want of memory (`memory.events`, `oom_kill`).
     pub oom_killed: bool,
     /// Nanoseconds since the Unix epoch.
     pub unix_nanos: u64,

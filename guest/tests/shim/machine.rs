@@ -26,9 +26,9 @@ use crate::shim::protocol::{LogFile, Overlay, ShimConfig, Stdin};
 /// A test that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 const INSIDE: &str = "HOLM_TEST_INSIDE";
-const APPLETS: [&str; 15] = [
+const APPLETS: [&str; 16] = [
     "sh", "cat", "sleep", "true", "head", "stty", "tty", "id", "ls", "wc", "mount", "grep", "env",
-    "hostname", "touch",
+    "hostname", "touch", "readlink",
 ];
 
 /// Runs `body` in namespaces of its own, by running the test called `name` again.

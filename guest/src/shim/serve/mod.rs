@@ -8,10 +8,13 @@
 //! its buffer is full, as with Docker, and loses nothing; one that is gone is dropped. After the exit nothing waits
 //! for clients any more: what the pipes still hold is little, and the exit must be told.
 
+mod execs;
+
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use holm_api::stream::Channel;
@@ -22,13 +25,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::read;
 
 use super::cgroup::Cgroup;
-use super::connection::{Connection, Input, OUTPUT_BOUND, Pending, Role};
+use super::connection::{Connection, Input, OUTPUT_BOUND, Pending, Process, Role};
 use super::create::NewContainer;
+use super::exec::{Entrance, Exec};
 use super::input::ContainerInput;
 use super::log::LogWriter;
 use super::protocol::{ExitStatus, Failure, Reply, Request, ShimConfig};
 use super::rootfs::Rootfs;
-use super::{leftovers, signal, streams};
+use super::{leftovers, protocol, signal, streams};
+use execs::Part;
 
 /// How long output may go on after the exit, where a process outside of the container holds its streams open.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
@@ -39,11 +44,12 @@ const DRAIN_BOUND: usize = 4 << 20;
 const LINGER: Duration = Duration::from_secs(10);
 /// Bytes of output that are read at once.
 const CHUNK: usize = 32 * 1024;
-/// Connections that are served at once; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 200;
+/// Connections that are served at once; more wait to be accepted. Two for each further process, and others.
+const MOST_CONNECTIONS: usize = 1200;
 
 /// A container and everything that concerns it.
 pub(super) struct Server {
+    bundle: PathBuf,
     config: ShimConfig,
     container: libcontainer::container::Container,
     pid: i32,
@@ -57,6 +63,9 @@ pub(super) struct Server {
     listener: UnixListener,
     signals: SignalFd,
     connections: Vec<Connection>,
+    /// Until the container has exited.
+    entrance: Option<Entrance>,
+    execs: Vec<Exec>,
     life: Life,
 }
 
@@ -73,13 +82,33 @@ enum Ready {
     Listener,
     Input,
     Output(usize),
+    Exec(usize, Part),
     Connection(usize),
+}
+
+/// What is waited for.
+#[derive(Default)]
+struct Poll<'a> {
+    who: Vec<Ready>,
+    polled: Vec<PollFd<'a>>,
+}
+
+impl<'a> Poll<'a> {
+    fn add(&mut self, who: Ready, descriptor: &'a impl AsFd, flags: PollFlags) {
+        self.add_borrowed(who, descriptor.as_fd(), flags);
+    }
+
+    fn add_borrowed(&mut self, who: Ready, descriptor: BorrowedFd<'a>, flags: PollFlags) {
+        self.who.push(who);
+        self.polled.push(PollFd::from_borrowed_fd(descriptor, flags));
+    }
 }
 
 impl Server {
     /// `signals` brings SIGCHLD and what asks the shim to end, all of them blocked otherwise since before the
     /// container was created.
     pub(super) fn new(
+        bundle: PathBuf,
         config: ShimConfig,
         new: NewContainer,
         log: Option<LogWriter>,
@@ -88,6 +117,7 @@ impl Server {
     ) -> Self {
         let input = ContainerInput::new(new.streams.input, config.stdin, new.streams.terminal.is_some());
         Self {
+            bundle,
             config,
             container: new.container,
             pid: new.pid,
@@ -101,6 +131,8 @@ impl Server {
             listener,
             signals,
             connections: Vec::new(),
+            entrance: Some(new.entrance),
+            execs: Vec::new(),
             life: Life::Running,
         }
     }
@@ -111,13 +143,15 @@ impl Server {
             for (who, flags) in self.wait()? {
                 self.handle(who, flags);
             }
+            self.conclude_execs();
             if let Life::Draining { deadline, .. } = self.life
-                && (self.outputs.is_empty() || Instant::now() >= deadline)
+                && ((self.outputs.is_empty() && self.execs.is_empty()) || Instant::now() >= deadline)
             {
                 self.conclude();
             }
             self.connections.iter_mut().for_each(Connection::flush);
-            self.connections.retain(|connection| !connection.is_over());
+            let execs = &self.execs;
+            self.connections.retain(|connection| !connection.is_over() && !is_stray(connection, execs));
         }
         fs::remove_file(&self.config.socket)
     }
@@ -128,29 +162,28 @@ impl Server {
     }
 
     fn wait(&self) -> io::Result<Vec<(Ready, PollFlags)>> {
-        let mut who = vec![Ready::Signal];
-        let mut polled = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
-        let mut add = |ready, descriptor, flags| {
-            who.push(ready);
-            polled.push(PollFd::from_borrowed_fd(descriptor, flags));
-        };
+        let mut waits = Poll::default();
+        waits.add(Ready::Signal, &self.signals, PollFlags::IN);
         if self.connections.len() < MOST_CONNECTIONS {
-            add(Ready::Listener, self.listener.as_fd(), PollFlags::IN);
+            waits.add(Ready::Listener, &self.listener, PollFlags::IN);
         }
         if let Some(descriptor) = self.input.blocked() {
-            add(Ready::Input, descriptor, PollFlags::OUT);
+            waits.add_borrowed(Ready::Input, descriptor, PollFlags::OUT);
         }
         let bound = if matches!(self.life, Life::Running) { OUTPUT_BOUND } else { DRAIN_BOUND };
         for (index, (channel, descriptor)) in self.outputs.iter().enumerate() {
-            if self.connections.iter().all(|connection| connection.has_room(*channel, bound)) {
-                add(Ready::Output(index), descriptor.as_fd(), PollFlags::IN);
+            let room = |connection: &Connection| connection.has_room(&Process::First, *channel, bound);
+            if self.connections.iter().all(room) {
+                waits.add(Ready::Output(index), descriptor, PollFlags::IN);
             }
         }
+        self.poll_execs(&mut waits);
         for (index, connection) in self.connections.iter().enumerate() {
-            if let Some(flags) = connection.interest(self.input.has_room()) {
-                add(Ready::Connection(index), connection.as_fd(), flags);
+            if let Some(flags) = connection.interest(self.wants_input_of(connection)) {
+                waits.add(Ready::Connection(index), connection, flags);
             }
         }
+        let Poll { who, mut polled } = waits;
         match poll(&mut polled, self.timeout().as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -160,14 +193,26 @@ impl Server {
         Ok(ready.map(|(flags, who)| (who, flags)).rev().collect())
     }
 
+    /// Whether what this client writes has room. Nobody waits for a process that is not there any more, or not yet:
+    /// the bytes of the latter wait in the connection.
+    fn wants_input_of(&self, connection: &Connection) -> bool {
+        match connection.attached_to() {
+            Some(Process::Exec(id)) => {
+                self.execs.iter().find(|exec| exec.id == *id).is_some_and(|exec| exec.input.has_room())
+            }
+            Some(Process::First) | None => self.input.has_room(),
+        }
+    }
+
     fn timeout(&self) -> Option<Timespec> {
         let until = match &self.life {
-            Life::Running => return None,
-            Life::Draining { deadline, .. } => *deadline,
-            Life::Exited { since, .. } if since.elapsed() < LINGER => *since + LINGER,
-            Life::Exited { .. } => return None,
+            Life::Running => None,
+            Life::Draining { deadline, .. } => Some(*deadline),
+            Life::Exited { since, .. } if since.elapsed() < LINGER => Some(*since + LINGER),
+            Life::Exited { .. } => None,
         };
-        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let first = until.into_iter().chain(self.exec_deadline()).min()?;
+        let left = first.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         Timespec::try_from(left).ok()
     }
 
@@ -177,6 +222,7 @@ impl Server {
             Ready::Listener => self.accept(),
             Ready::Input => self.input.flush(),
             Ready::Output(index) => self.copy_output(index),
+            Ready::Exec(index, part) => self.handle_exec(index, part),
             Ready::Connection(index) => {
                 if flags.contains(PollFlags::HUP) || flags.contains(PollFlags::ERR) {
                     self.connections[index].hung_up();
@@ -201,6 +247,10 @@ impl Server {
                 Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw() == self.pid => {
                     self.exited(128 + signal as i32);
                 }
+                Ok(WaitStatus::Exited(pid, code)) => self.exec_exited(pid.as_raw(), code),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.exec_exited(pid.as_raw(), 128 + signal as i32);
+                }
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => {}
             }
@@ -215,15 +265,15 @@ impl Server {
     }
 
     fn exited(&mut self, code: i32) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let status = ExitStatus { code, oom_killed: self.cgroup.oom_killed(), unix_nanos };
+        let status = exit_status(code, &self.cgroup);
         if !self.owns_pids
             && let Err(error) = self.cgroup.signal(libc::SIGKILL)
         {
             tracing::warn!("cannot end what is left of the container: {error}");
         }
         self.input.close();
+        // It holds on to the container's root.
+        self.entrance = None;
         self.life = Life::Draining { status, deadline: Instant::now() + DRAIN_DEADLINE };
     }
 
@@ -243,7 +293,7 @@ impl Server {
                     tracing::error!("cannot write the container's log: {error}");
                 }
                 for connection in &mut self.connections {
-                    connection.output(channel, bytes);
+                    connection.output(&Process::First, channel, bytes);
                 }
             }
         }
@@ -262,10 +312,17 @@ impl Server {
             self.answer(index, request);
         }
         let connection = &mut self.connections[index];
-        let Role::Attached { stdin, .. } = connection.role else { return };
-        match connection.input() {
-            Input::Bytes(bytes) if stdin => self.input.push(&bytes),
-            Input::End if stdin => self.input.client_ended(),
+        let Role::Attached { to, streams } = &connection.role else { return };
+        let (to, wanted) = (to.clone(), streams.stdin);
+        let target = match &to {
+            Process::First => Some(&mut self.input),
+            Process::Exec(id) => {
+                self.execs.iter_mut().find(|exec| exec.id == *id).map(|exec| &mut exec.input)
+            }
+        };
+        match (connection.input(), target) {
+            (Input::Bytes(bytes), Some(input)) if wanted => input.push(&bytes),
+            (Input::End, Some(input)) if wanted => input.client_ended(),
             _ => {}
         }
     }
@@ -284,15 +341,15 @@ impl Server {
                 Some(status) => Reply::Exited(status.clone()),
                 None => return self.postpone(index, Pending::Exit),
             },
-            Request::Attach { stdin, stdout, stderr } => {
-                let connection = &mut self.connections[index];
-                connection.reply(&Reply::Attached);
-                connection.role = Role::Attached { stdin, stdout, stderr };
-                if self.exit().is_some() {
-                    self.connections[index].finish();
-                }
-                return;
+            Request::Attach(streams) => return self.attach(index, Process::First, streams),
+            Request::AttachExec { id, streams } => return self.attach(index, Process::Exec(id), streams),
+            Request::CheckUser(user) => self.check_user(&user),
+            Request::Exec(config) => return self.exec(index, &config),
+            Request::ResizeExec { id, size } => {
+                let exec = self.running_exec(&id);
+                done(exec.and_then(|exec| exec.resize(size).map_err(Failure::of_daemon)))
             }
+            Request::SignalExec { id, signal } => done(self.signal_exec(&id, signal)),
             Request::Forget => match &mut self.life {
                 Life::Exited { forgotten, .. } => {
                     *forgotten = true;
@@ -303,6 +360,16 @@ impl Server {
             },
         };
         self.connections[index].reply(&reply);
+    }
+
+    fn attach(&mut self, index: usize, to: Process, streams: protocol::Streams) {
+        let over = self.exit().is_some();
+        let connection = &mut self.connections[index];
+        connection.reply(&Reply::Attached);
+        connection.role = Role::Attached { to, streams };
+        if over {
+            connection.finish();
+        }
     }
 
     fn exit(&self) -> Option<&ExitStatus> {
@@ -331,6 +398,7 @@ impl Server {
     fn conclude(&mut self) {
         let Life::Draining { status, .. } = std::mem::replace(&mut self.life, Life::Running) else { return };
         self.outputs.clear();
+        self.abandon_execs();
         if let Some(log) = &mut self.log
             && let Err(error) = log.finish(SystemTime::now())
         {
@@ -340,7 +408,7 @@ impl Server {
             tracing::error!("cannot write {}: {error}", self.config.exit_file.display());
         }
         for connection in &mut self.connections {
-            match connection.role {
+            match &connection.role {
                 Role::Asking { pending: Some(Pending::Exit) } => {
                     connection.reply(&Reply::Exited(status.clone()))
                 }
@@ -371,11 +439,26 @@ impl Server {
     }
 }
 
+/// A client that is gone and came for a process that was never started: nobody reads what it left.
+fn is_stray(connection: &Connection, execs: &[Exec]) -> bool {
+    match connection.attached_to() {
+        Some(Process::Exec(id)) => connection.is_gone() && execs.iter().all(|exec| exec.id != *id),
+        _ => false,
+    }
+}
+
 fn done(result: Result<(), Failure>) -> Reply {
     match result {
         Ok(()) => Reply::Done,
         Err(failure) => Reply::Failed(failure),
     }
+}
+
+/// Of a process that was reaped just now.
+fn exit_status(code: i32, cgroup: &Cgroup) -> ExitStatus {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix_nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    ExitStatus { code, oom_killed: cgroup.oom_killed(), unix_nanos }
 }
 
 fn write_exit(config: &ShimConfig, status: &ExitStatus) -> io::Result<()> {
