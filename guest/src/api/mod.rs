@@ -11,8 +11,10 @@ mod body;
 mod containers;
 mod error;
 mod events;
+mod exec;
 mod filters;
 mod foreign;
+mod hijack;
 mod images;
 mod info;
 mod networks;
@@ -51,6 +53,7 @@ fn routes() -> Router<Arc<Engine>> {
         .route("/events", get(events::events))
         .route("/system/df", get(info::disk_usage))
         .merge(containers::router())
+        .merge(exec::router())
         .merge(images::router())
         .merge(networks::router())
         .merge(volumes::router())

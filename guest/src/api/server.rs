@@ -1,5 +1,5 @@
-//! Takes connections and hands their requests to the router: version off, standard headers on. Upgraded
-//! connections leave HTTP behind and are finished by the handler that upgraded them.
+//! Takes connections and hands their requests to the router: version off, standard headers on. A connection that a
+//! handler takes over (`hijack`) leaves HTTP behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,16 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, SERVER};
 use http::{HeaderValue, Request, Uri};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use crate::api::error::ApiError;
+use crate::api::hijack::Takeover;
 use crate::api::version::{self, ApiVersion};
 use crate::transport::Listener;
 
@@ -33,13 +34,7 @@ pub(crate) async fn serve_host(listener: Listener, router: Router) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok(stream) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, router).await;
-                    drop(place);
-                });
-            }
+            Ok(stream) => drop(tokio::spawn(serve_connection(stream, router.clone(), place))),
             Err(error) => pause_after(error).await,
         }
     }
@@ -51,13 +46,7 @@ pub(crate) async fn serve_unix(listener: UnixListener, router: Router) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, router).await;
-                    drop(place);
-                });
-            }
+            Ok((stream, _)) => drop(tokio::spawn(serve_connection(stream, router.clone(), place))),
             Err(error) => pause_after(error).await,
         }
     }
@@ -69,30 +58,51 @@ async fn pause_after(error: std::io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn serve_connection<S>(stream: S, router: Router)
+async fn serve_connection<S>(stream: S, router: Router, place: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| answer(router.clone(), request));
-    let served = http1::Builder::new()
+    let (takeover, mut taken) = Takeover::new();
+    let service = service_fn(move |request| Box::pin(answer(router.clone(), takeover.clone(), request)));
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .half_close(true)
         .title_case_headers(true)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        // Clients go away in the middle of things all the time.
-        tracing::debug!("a connection ended: {error}");
+        .serve_connection(TokioIo::new(stream), service);
+    let session = tokio::select! {
+        // First of all, or HTTP could take what is the session's for another request.
+        biased;
+        Ok(session) = &mut taken => session,
+        served = &mut connection => {
+            if let Err(error) = served {
+                // Clients go away in the middle of things all the time.
+                tracing::debug!("a connection ended: {error}");
+            }
+            return;
+        }
+    };
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    // Sessions last for days, and their number is not ours to limit.
+    drop(place);
+    let (reader, mut writer) = tokio::io::split(io.into_inner());
+    if writer.write_all(&session.head).await.is_ok() {
+        // What the client wrote right behind its headers comes first.
+        let reader = std::io::Cursor::new(read_buf).chain(reader);
+        (session.run)(Box::new(tokio::io::join(reader, writer))).await;
     }
 }
 
 /// One request: everything that all routes have in common.
-async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, std::convert::Infallible> {
+async fn answer(
+    router: Router,
+    takeover: Takeover,
+    request: Request<Incoming>,
+) -> Result<Response, std::convert::Infallible> {
     let mut response = match unversioned(request) {
-        Ok(request) => {
+        Ok(mut request) => {
+            request.extensions_mut().insert(takeover);
             let mut router = router;
             router.call(request).await?
         }

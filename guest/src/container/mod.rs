@@ -14,7 +14,7 @@ pub mod limits;
 pub mod merge;
 mod mounts;
 mod namespaces;
-mod process;
+pub mod process;
 pub mod resources;
 mod rlimits;
 mod seccomp;

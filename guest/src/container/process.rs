@@ -24,7 +24,7 @@ pub(super) fn arguments(config: &ContainerConfig, with_init: bool) -> Result<Vec
 }
 
 /// Docker's variables, each in its place unless the configuration sets or, without an equals sign, unsets it.
-pub(super) fn environment(config: &ContainerConfig) -> Result<Vec<String>, SpecError> {
+pub fn environment(config: &ContainerConfig) -> Result<Vec<String>, SpecError> {
     let mut variables = vec![PATH.to_owned()];
     variables.push(format!("HOSTNAME={}", config.hostname.as_deref().unwrap_or_default()));
     if config.tty == Some(true) {
@@ -47,7 +47,7 @@ pub(super) fn environment(config: &ContainerConfig) -> Result<Vec<String>, SpecE
 }
 
 /// The folder in which it starts, without `.` and `..`.
-pub(super) fn folder(config: &ContainerConfig) -> Result<PathBuf, SpecError> {
+pub fn folder(config: &ContainerConfig) -> Result<PathBuf, SpecError> {
     let text = match config.working_dir.as_deref() {
         None | Some("") => "/",
         Some(text) => text,

@@ -77,6 +77,11 @@ impl DetachKeys {
         }
     }
 
+    /// The bytes that they are.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.keys
+    }
+
     /// What of `input` is the container's, and whether the client detaches after it. Keys held back because
     /// they might be the beginning of the sequence come out when they are not.
     fn filter(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
@@ -115,8 +120,15 @@ fn key(text: &str) -> Option<u8> {
     }
 }
 
-/// Carries bytes both ways. `keys` are looked for in the input; `None` looks for nothing.
-pub(crate) async fn pump<C>(client: C, attached: Attached, form: Form, keys: Option<DetachKeys>) -> Ended
+/// Carries bytes both ways. `keys` are looked for in the input; `None` looks for nothing. `known` resolves when
+/// everybody may know how the process ended: a client that reads to the end of the connection asks that next.
+pub(crate) async fn pump<C>(
+    client: C,
+    attached: Attached,
+    form: Form,
+    keys: Option<DetachKeys>,
+    known: impl Future<Output = ()>,
+) -> Ended
 where
     C: AsyncRead + AsyncWrite,
 {
@@ -140,7 +152,9 @@ where
         }
     };
     let ended = either(carry_input, carry_output).await;
-    // A client reads to the end of the connection.
+    if ended == Ended::Output {
+        known.await;
+    }
     let _ = to_client.shutdown().await;
     ended
 }

@@ -34,6 +34,9 @@ pub(crate) enum EngineError {
     /// Nothing has this id, start of an id, or name.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
+    /// No further process has this id, or its container is gone.
+    #[error("No such exec instance: {0}")]
+    NoSuchExec(String),
     /// Likewise for images.
     #[error("No such image: {0}")]
     NoSuchImage(String),
@@ -109,7 +112,10 @@ impl EngineError {
     /// What the client should make of it.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchContainer(_) | Self::NoSuchImage(_) | Self::NoSuchNetwork(_) => ErrorKind::NotFound,
+            Self::NoSuchContainer(_)
+            | Self::NoSuchExec(_)
+            | Self::NoSuchImage(_)
+            | Self::NoSuchNetwork(_) => ErrorKind::NotFound,
             Self::AmbiguousId(_) | Self::Invalid(_) => ErrorKind::Invalid,
             Self::NameInUse { .. } | Self::NotRunning(_) | Self::Conflict(_) => ErrorKind::Conflict,
             Self::Start(failure) => match failure.kind {

@@ -12,6 +12,7 @@ mod container;
 mod create;
 mod error;
 mod events;
+mod exec;
 mod images;
 mod keeper;
 mod launch;
@@ -38,6 +39,7 @@ pub(crate) use container::{Attached, Container, Start};
 pub(crate) use create::CreateRequest;
 pub(crate) use error::{EngineError, ErrorKind};
 pub(crate) use events::{Event, Subject};
+pub(crate) use exec::{Exec, ExecWish, Stage as ExecStage};
 pub(crate) use logging::{driver as log_driver, is_kept as log_is_kept, path as log_path};
 pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
 pub(crate) use networks::{NetworkMode, Networks, PREDEFINED};
@@ -61,6 +63,7 @@ use crate::network::{Bridge, Endpoint};
 use crate::snapshot::Layers;
 use crate::volume::Volumes;
 use events::{Actor, Events};
+use exec::Execs;
 use machine::MachineFacts;
 use table::Table;
 
@@ -79,6 +82,7 @@ pub(crate) struct Engine {
     /// Held by the one prune of volumes that may run.
     pruning_volumes: tokio::sync::Mutex<()>,
     events: Events,
+    execs: Execs,
     table: Mutex<Table>,
     stopping: AtomicBool,
 }
@@ -154,6 +158,15 @@ impl Engine {
         definition: &Definition,
         action: &str,
         more: [(&str, String); N],
+    ) {
+        self.tell_container_all(definition, action, more.into_iter());
+    }
+
+    fn tell_container_all<'a>(
+        &self,
+        definition: &Definition,
+        action: &str,
+        more: impl Iterator<Item = (&'a str, String)>,
     ) {
         let labels = definition.config.labels.iter().flatten();
         let mut attributes: std::collections::BTreeMap<_, _> =

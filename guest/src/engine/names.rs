@@ -5,7 +5,7 @@ mod words;
 
 use std::collections::HashMap;
 
-use holm_api::ContainerId;
+use holm_api::{ContainerId, ExecId};
 
 use super::EngineError;
 
@@ -83,6 +83,11 @@ pub(crate) fn new_id() -> Result<ContainerId, EngineError> {
             return Ok(id);
         }
     }
+}
+
+/// Likewise for a further process, whose id nobody sees short.
+pub(crate) fn new_exec_id() -> Result<ExecId, EngineError> {
+    Ok(ExecId::from_bytes(random_bytes()?))
 }
 
 fn pleasant(adjective: u32, surname: u32) -> String {

@@ -13,6 +13,7 @@ use holm_api::link::Configure;
 use nix::sys::signal::Signal;
 
 use super::events::Events;
+use super::exec::Execs;
 use super::machine::MachineFacts;
 use super::networks::Networks;
 use super::records::{self, Definition, Status};
@@ -73,6 +74,7 @@ impl Engine {
             volumes: Arc::new(volumes),
             pruning_volumes: tokio::sync::Mutex::default(),
             events: Events::default(),
+            execs: Execs::default(),
             table: Mutex::new(Table::default()),
             stopping: AtomicBool::new(false),
             layout,

@@ -1,7 +1,9 @@
 //! `POST /containers/{name}/attach`: a client's terminal or pipes, joined to a container's.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use axum::body::HttpBody as _;
 use axum::extract::{Extension, Path, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -10,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::io::StreamReader;
 
-use super::logs::{MULTIPLEXED, RAW};
-use super::{find, hijack};
+use super::find;
 use crate::api::error::ApiError;
+use crate::api::hijack::{self, Connection, MULTIPLEXED, RAW, Takeover, Way};
 use crate::api::query::Query;
 use crate::api::reply;
 use crate::api::version::ApiVersion;
@@ -39,6 +41,7 @@ struct Wish {
 pub(super) async fn attach(
     State(engine): State<Arc<Engine>>,
     Extension(version): Extension<ApiVersion>,
+    Extension(takeover): Extension<Takeover>,
     Path(name): Path<String>,
     query: Query,
     request: Request,
@@ -82,14 +85,15 @@ pub(super) async fn attach(
         Form::Multiplexed if version >= ApiVersion::one(42) => MULTIPLEXED,
         _ => RAW,
     };
-    if hijack::is_wanted(&request) {
-        return Ok(hijack::switch(request, content_type, |connection| wish.serve(connection)));
+    let way = Way::of(&request);
+    if way == Way::Plain && !request.body().is_end_stream() {
+        return Ok(with_body(request, wish));
     }
-    Ok(without_upgrade(request, wish))
+    hijack::switch(&takeover, way, content_type, |connection: Connection| wish.serve(connection)).await
 }
 
 /// A client that stays with HTTP sends its input as the request's body and reads the response's.
-fn without_upgrade(request: Request, wish: Wish) -> Response {
+fn with_body(request: Request, wish: Wish) -> Response {
     let body = request.into_body().into_data_stream().map_err(std::io::Error::other);
     let input = StreamReader::new(Box::pin(body));
     reply::streaming(RAW, async move |pieces| {
@@ -122,7 +126,7 @@ impl Wish {
         };
         match attached.await {
             Ok(Ok(attached)) => {
-                if pump(client, attached, self.form, self.keys).await == Ended::Detached {
+                if pump(client, attached, self.form, self.keys, ready(())).await == Ended::Detached {
                     self.engine.tell_container(&self.container.definition(), "detach", []);
                 }
             }
@@ -147,13 +151,13 @@ impl Wish {
         };
         let folder = self.engine.layout().container(self.container.id());
         let path = log_path(&self.container.definition(), &folder);
-        read_log(self.container.clone(), path, wish, &mut Connection(client)).await
+        read_log(self.container.clone(), path, wish, &mut Sink(client)).await
     }
 }
 
-struct Connection<'a, C>(&'a mut C);
+struct Sink<'a, C>(&'a mut C);
 
-impl<C: AsyncWrite + Unpin + Send> LogSink for Connection<'_, C> {
+impl<C: AsyncWrite + Unpin + Send> LogSink for Sink<'_, C> {
     type Gone = std::io::Error;
 
     async fn send(&mut self, piece: Bytes) -> std::io::Result<()> {

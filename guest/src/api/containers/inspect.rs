@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, Utc};
+use holm_api::ExecId;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -61,7 +62,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": null,
+        "ExecIDs": exec_ids(engine, container),
         "HostConfig": shape::host_config(definition),
         "GraphDriver": {
             "Data": {
@@ -76,6 +77,11 @@ fn body(engine: &Engine, container: &Container) -> Value {
         "Config": shape::config(definition),
         "NetworkSettings": shape::network_settings(engine, definition, &status),
     })
+}
+
+/// As Go writes a list: null where it is empty.
+fn exec_ids(engine: &Engine, container: &Container) -> Option<Vec<ExecId>> {
+    Some(engine.open_execs(container)).filter(|ids| !ids.is_empty())
 }
 
 fn state(life: &Life) -> Value {

@@ -158,7 +158,7 @@ pub(super) async fn resize(
 }
 
 /// The kernel keeps 16 bits of each.
-fn side(query: &Query, key: &str, what: &str) -> Result<u16, ApiError> {
+pub(in crate::api) fn side(query: &Query, key: &str, what: &str) -> Result<u16, ApiError> {
     let text = query.text(key).unwrap_or_default();
     let size: u32 = text.parse().map_err(|_| ApiError::invalid(format!("invalid resize {what} {text:?}")))?;
     Ok(u16::try_from(size).unwrap_or(u16::MAX))

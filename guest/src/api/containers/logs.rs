@@ -8,17 +8,13 @@ use bytes::Bytes;
 
 use super::find;
 use crate::api::error::ApiError;
+use crate::api::hijack::{MULTIPLEXED, RAW};
 use crate::api::query::Query;
 use crate::api::reply::{self, Gone, Pieces};
 use crate::api::version::ApiVersion;
 use crate::engine::{
     Engine, Form, LogSink, LogWish, State as Life, Timestamp, log_driver, log_is_kept, log_path, read_log,
 };
-
-/// Of a stream whose bytes are as the container wrote them.
-pub(super) const RAW: &str = "application/vnd.docker.raw-stream";
-/// Of a stream in frames.
-pub(super) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 
 /// `GET /containers/{name}/logs`
 pub(super) async fn logs(

@@ -3,7 +3,6 @@
 mod attach;
 mod change;
 mod create;
-mod hijack;
 mod inspect;
 mod lifecycle;
 mod list;
@@ -20,6 +19,7 @@ use holm_api::ContainerRef;
 use crate::api::error::ApiError;
 use crate::engine::{Container, Engine};
 
+pub(super) use lifecycle::side;
 pub(crate) use list::summaries;
 
 /// All routes below `/containers`.
@@ -44,6 +44,6 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/containers/{name}/attach", post(attach::attach))
 }
 
-fn find(engine: &Engine, name: &str) -> Result<Container, ApiError> {
+pub(super) fn find(engine: &Engine, name: &str) -> Result<Container, ApiError> {
     Ok(engine.find(&ContainerRef(name.to_owned()))?)
 }
