@@ -16,14 +16,12 @@ mod container;
 mod engine;
 mod image;
 mod init;
-#[cfg_attr(not(test), expect(dead_code, reason = "containers' mounts use it, which come next"))]
 mod inside;
 mod layout;
 mod network;
 mod shim;
 mod snapshot;
 mod transport;
-#[allow(dead_code, reason = "containers' mounts use the rest, which come next")]
 mod volume;
 
 use std::path::PathBuf;

@@ -65,9 +65,14 @@ pub(super) fn init(program: &Path) -> Mount {
     mount(INIT, "bind", program, &["bind", "ro"])
 }
 
-/// Lays `asked` over `mounts`: one in the place of a default one replaces it, and what lies deeper comes later.
+/// Lays `asked` over `mounts`: one in the place of a default one replaces it, one of `/dev` all that would be below
+/// it, and what lies deeper comes later.
 pub(super) fn overlaid(mut mounts: Vec<Mount>, asked: &[Mount]) -> Vec<Mount> {
-    mounts.retain(|default| !asked.iter().any(|other| other.destination() == default.destination()));
+    let own_devices = asked.iter().any(|mount| mount.destination() == Path::new("/dev"));
+    mounts.retain(|default| {
+        let below_devices = default.destination().starts_with("/dev") && own_devices;
+        !below_devices && !asked.iter().any(|other| other.destination() == default.destination())
+    });
     let mut asked = asked.to_vec();
     asked.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(asked);

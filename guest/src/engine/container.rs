@@ -8,6 +8,7 @@ use holm_api::models::HostConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::EngineError;
+use super::mounts::AnonymousVolumes;
 use super::records::{Definition, Status};
 use crate::shim::client::{Output, Streams};
 use crate::shim::protocol::WindowSize;
@@ -30,7 +31,7 @@ pub(super) enum Request {
     /// Connect to its streams, now or when it next starts.
     Attach(Streams, Answer<Attached>),
     /// Remove it, unless it runs.
-    Remove(Answer<()>),
+    Remove(AnonymousVolumes, Answer<()>),
     /// Hold all of its processes still.
     Pause(Answer<()>),
     /// Let them go on.
@@ -191,8 +192,8 @@ impl Container {
     }
 
     /// Removes it where it is at rest.
-    pub(super) async fn remove(&self) -> Result<(), EngineError> {
-        self.ask(Request::Remove).await
+    pub(super) async fn remove(&self, anonymous: AnonymousVolumes) -> Result<(), EngineError> {
+        self.ask(|answer| Request::Remove(anonymous, answer)).await
     }
 
     /// Suspends `--rm`, or lets it hold again.

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use chrono::Utc;
 use holm_api::{ContainerId, models};
 
+use super::mounts::AnonymousVolumes;
 use super::networks::NetworkMode;
 use super::records::{self, Definition, Durability, Origin, Status};
+use super::volumes::blocking;
 use super::{Engine, EngineError, keeper, logging, names, validate};
 use crate::container::etc_files::EtcFiles;
 use crate::container::merge::merge;
@@ -50,20 +52,34 @@ impl Engine {
         let mut warnings = warnings_about(&image, &request);
         let id = names::new_id()?;
         let name = self.take_name(request.name.as_deref(), &id)?;
-        let (engine, taken) = (self.clone(), (id.clone(), name.clone()));
-        let written = tokio::task::spawn_blocking(move || {
-            let definition = definition(&engine, taken.0, taken.1, request, &image)?;
-            let warnings = write(&engine, &definition)?;
-            Ok((definition, warnings))
-        });
-        let written = written.await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string())));
-        let (definition, more) = written.inspect_err(|_| self.table().names.release(&name, &id))?;
+        let made = self.make(id.clone(), name.clone(), request, &image).await;
+        let (definition, more) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
         warnings.extend(more);
         self.tell_container(&definition, "create", []);
         let container = keeper::spawn(self.clone(), definition, Status::default(), None);
         self.table().containers.insert(id.clone(), container);
         drop(hold);
         Ok(Created { id, warnings })
+    }
+
+    /// Makes its volumes and its folder. Where that fails, nothing is left of either.
+    async fn make(
+        self: &Arc<Self>,
+        id: ContainerId,
+        name: String,
+        request: CreateRequest,
+        image: &Image,
+    ) -> Result<(Definition, Vec<String>), EngineError> {
+        let mut definition = definition(self, id, name, request, image)?;
+        definition.mounts = self.take_mounts(&definition).await?;
+        let (engine, written) = (self.clone(), definition.clone());
+        match blocking(move || write(&engine, &written)).await {
+            Ok(warnings) => Ok((definition, warnings)),
+            Err(error) => {
+                self.release_mounts(&definition, &definition.mounts, AnonymousVolumes::Remove).await;
+                Err(error)
+            }
+        }
     }
 
     fn image_for(&self, request: &CreateRequest) -> Result<Image, EngineError> {
@@ -112,13 +128,6 @@ fn warnings_about(image: &Image, request: &CreateRequest) -> Vec<String> {
     if tests.is_some_and(|test| test.len() > 1) && !disabled {
         warnings.push(format!("Holm {} does not run the image's health check yet", holm_api::VERSION));
     }
-    if let Some(folders) = config.volumes.as_ref().filter(|folders| !folders.is_empty()) {
-        warnings.push(format!(
-            "Holm {} keeps the image's volumes ({}) in the container itself: they go with it",
-            holm_api::VERSION,
-            folders.join(", ")
-        ));
-    }
     warnings
 }
 
@@ -158,6 +167,7 @@ fn definition(
         config,
         host,
         endpoints,
+        mounts: Vec::new(),
     })
 }
 

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::container::{Answer, Attached, Container, Purpose, REQUESTS, Request, Signal, Start, Starter};
 use super::events::{Actor, Subject};
 use super::launch::{self, LaunchFailure, Launched};
+use super::mounts::AnonymousVolumes;
 use super::networks::NetworkMode;
 use super::records::{self, Definition, Status};
 use super::state::{Action, Event, Refusal, State};
@@ -127,7 +128,7 @@ impl Keeper {
                 drop(answer.send(resized));
             }
             Request::Attach(streams, answer) => self.attach(streams, answer).await,
-            Request::Remove(answer) => drop(answer.send(self.remove().await)),
+            Request::Remove(anonymous, answer) => drop(answer.send(self.remove(anonymous).await)),
             Request::Pause(answer) => drop(answer.send(self.pause().await)),
             Request::Unpause(answer) => drop(answer.send(self.unpause())),
             Request::Rename(name, answer) => drop(answer.send(self.rename(&name).await)),
@@ -240,6 +241,7 @@ impl Keeper {
         if let Some(endpoint) = endpoint {
             self.engine.release(&endpoint).await;
         }
+        self.engine.unmount_volumes(&self.definition).await;
         if exit.oom_killed {
             self.tell("oom", []);
         }
@@ -251,9 +253,9 @@ impl Keeper {
         self.follow(Event::Exited { code: exit.code, oom_killed: exit.oom_killed, at }).await;
     }
 
-    async fn remove(&mut self) -> Result<(), EngineError> {
+    async fn remove(&mut self, anonymous: AnonymousVolumes) -> Result<(), EngineError> {
         match self.apply(Event::Remove) {
-            Ok(_) => self.delete().await,
+            Ok(_) => self.delete(anonymous).await,
             Err(Refusal::StillRunning) if self.status.borrow().life.is_paused() => {
                 Err(EngineError::Conflict("container is paused and must be unpaused first".to_owned()))
             }
@@ -269,7 +271,7 @@ impl Keeper {
     }
 
     /// Carries out `Action::Delete`.
-    async fn delete(&mut self) -> Result<(), EngineError> {
+    async fn delete(&mut self, anonymous: AnonymousVolumes) -> Result<(), EngineError> {
         let folder = self.engine.layout().container(&self.definition.id);
         let removed = tokio::task::spawn_blocking(move || records::remove(&folder)).await;
         let removed = removed.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
@@ -277,6 +279,7 @@ impl Keeper {
             self.note(Event::RemoveFailed);
             return Err(EngineError::System { doing: "unable to remove filesystem".to_owned(), cause });
         }
+        self.engine.release_mounts(&self.definition, &self.definition.mounts, anonymous).await;
         // The name is free before anybody who waits for the removal hears of it.
         self.engine.forget(&self.definition);
         self.tell("destroy", []);
@@ -305,7 +308,7 @@ impl Keeper {
                 self.attaches.clear();
                 if self.definition.removes_itself()
                     && !self.keep_after_exit
-                    && let Err(error) = self.remove().await
+                    && let Err(error) = self.remove(AnonymousVolumes::Remove).await
                 {
                     tracing::warn!("{} is not removed after its end: {error}", self.definition.id.short());
                 }

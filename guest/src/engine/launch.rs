@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 
 use super::container::{Answer, Attached};
 use super::logging;
+use super::mounts::Served;
 use super::networks::NetworkMode;
 use super::records::Definition;
 use super::{Engine, EngineError};
@@ -66,6 +67,7 @@ pub(super) async fn launch(
     match create_and_start(engine, definition, endpoint.as_ref(), attaches).await {
         Ok((shim, pid)) => Ok(Launched { shim, pid, endpoint }),
         Err(error) => {
+            engine.unmount_volumes(definition).await;
             if let Some(endpoint) = &endpoint {
                 engine.release(endpoint).await;
             }
@@ -110,18 +112,19 @@ async fn create_and_start(
     }
     let files = EtcFiles::in_folder(&folder);
     files.write(&etc_content(definition, endpoint)?).map_err(EngineError::system("write /etc/hosts"))?;
+    let served = engine.serve_mounts(definition, &bundle).await?;
     let (spec, _warned_at_create) = spec(&SpecInput {
         id: &definition.id,
         config: &definition.config,
         host: &definition.host,
         rootfs: &rootfs,
         files: &files,
-        mounts: &[],
+        mounts: &served.mounts,
         joined: Joined::default(),
         program: engine.program(),
         abilities: engine.abilities(),
     })?;
-    let config = shim_config(engine, definition, &folder)?;
+    let config = shim_config(engine, definition, &folder, served)?;
     let (shim, pid) = client::launch(engine.program(), &bundle, &spec, &config).await?;
     match connect_and_start(engine, definition, &shim, pid, endpoint, attaches).await {
         Ok(()) => Ok((shim, pid)),
@@ -166,7 +169,12 @@ async fn undo(shim: &ShimClient) {
     }
 }
 
-fn shim_config(engine: &Engine, definition: &Definition, folder: &Path) -> Result<ShimConfig, EngineError> {
+fn shim_config(
+    engine: &Engine,
+    definition: &Definition,
+    folder: &Path,
+    served: Served,
+) -> Result<ShimConfig, EngineError> {
     let layout = engine.layout();
     let config = &definition.config;
     let stdin = match (config.open_stdin, config.stdin_once) {
@@ -184,6 +192,7 @@ fn shim_config(engine: &Engine, definition: &Definition, folder: &Path) -> Resul
             work: folder.join("work"),
             target: folder.join("bundle/rootfs"),
         },
+        sources: served.sources,
         terminal: definition.has_terminal().then(|| window_size(definition)),
         stdin,
         user: config.user.clone().unwrap_or_default(),

@@ -19,6 +19,7 @@ mod launch;
 mod logging;
 mod logs;
 mod machine;
+mod mounts;
 mod names;
 mod networks;
 
@@ -42,6 +43,7 @@ pub(crate) use events::{Event, Subject};
 pub(crate) use exec::{Exec, ExecWish, Stage as ExecStage};
 pub(crate) use logging::{driver as log_driver, is_kept as log_is_kept, path as log_path};
 pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
+pub(crate) use mounts::AnonymousVolumes;
 pub(crate) use networks::{NetworkMode, Networks, PREDEFINED};
 pub(crate) use records::{Definition, Status};
 pub(crate) use run::{EngineArgs, run};
@@ -74,6 +76,8 @@ pub(crate) struct Engine {
     /// `holmd` itself, started again as a shim.
     program: PathBuf,
     abilities: HostAbilities,
+    /// Where this computer's own folders are, in a machine that sees them.
+    computer: Option<PathBuf>,
     layers: Arc<Layers>,
     images: Images,
     bridge: Bridge,
@@ -127,6 +131,11 @@ impl Engine {
         });
         let counted = counted.await.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
         counted.map_err(EngineError::system("count the bytes of a container"))
+    }
+
+    /// Where this computer's own folders are, in a machine that sees them.
+    fn computer(&self) -> Option<&Path> {
+        self.computer.as_deref()
     }
 
     fn program(&self) -> &Path {

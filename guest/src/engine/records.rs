@@ -17,6 +17,7 @@ use holm_api::{ContainerId, Digest, models};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::mounts::MountPoint;
 use super::state::{Life, RestartPolicy};
 use crate::network::Endpoint;
 
@@ -40,6 +41,9 @@ pub(crate) struct Definition {
     pub(crate) host: models::HostConfig,
     /// Wishes for its place on networks, by network name.
     pub(crate) endpoints: HashMap<String, models::EndpointSettings>,
+    /// What it has mounted, by destination.
+    #[serde(default)]
+    pub(crate) mounts: Vec<MountPoint>,
     /// The program.
     pub(crate) path: String,
     /// Its arguments.
@@ -181,6 +185,7 @@ pub(super) mod tests {
             config: models::ContainerConfig::default(),
             host: models::HostConfig::default(),
             endpoints: HashMap::new(),
+            mounts: Vec::new(),
             path: "sh".to_owned(),
             args: Vec::new(),
         }

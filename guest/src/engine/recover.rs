@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -15,10 +15,12 @@ use nix::sys::signal::Signal;
 use super::events::Events;
 use super::exec::Execs;
 use super::machine::MachineFacts;
+use super::mounts::AnonymousVolumes;
 use super::networks::Networks;
 use super::records::{self, Definition, Status};
 use super::state::{Event, State};
 use super::table::Table;
+use super::volumes::blocking;
 use super::{Container, Engine, EngineError, keeper, launch};
 use crate::container::abilities::HostAbilities;
 use crate::container::cgroup;
@@ -43,7 +45,11 @@ struct Found {
 
 impl Engine {
     /// Opens what is on the data disk and takes up the containers that still run.
-    pub(crate) async fn open(layout: Layout, configure: &Configure) -> Result<Arc<Self>, EngineError> {
+    pub(crate) async fn open(
+        layout: Layout,
+        configure: &Configure,
+        computer: Option<PathBuf>,
+    ) -> Result<Arc<Self>, EngineError> {
         let settings = RegistrySettings::from_configure(configure);
         for folder in [layout.containers(), layout.runtime(), layout.run().join("shims")] {
             fs::create_dir_all(&folder).map_err(EngineError::system("make a folder"))?;
@@ -67,6 +73,7 @@ impl Engine {
             program: std::env::current_exe().map_err(EngineError::system("find our own program"))?,
             abilities: HostAbilities::probe()
                 .map_err(EngineError::system("look at what this host can do"))?,
+            computer,
             layers,
             images,
             bridge: Bridge::ensure(&in_use).await?,
@@ -80,8 +87,11 @@ impl Engine {
             layout,
         });
         for found in found {
+            engine.keep_mounts(&found.definition, found.shim.is_some());
             engine.take_up(found);
         }
+        let volumes = engine.volumes.clone();
+        blocking(move || Ok(volumes.unmount_leftovers())).await?;
         Ok(engine)
     }
 
@@ -107,7 +117,7 @@ impl Engine {
                 self.start_again(&container).await;
             } else if definition.removes_itself()
                 && life.state == State::Exited
-                && let Err(error) = container.remove().await
+                && let Err(error) = container.remove(AnonymousVolumes::Remove).await
             {
                 tracing::warn!("{} is not removed: {error}", container.id().short());
             }

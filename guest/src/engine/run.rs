@@ -19,7 +19,7 @@ use crate::transport::Transport;
 const READY_PIPE: &str = "/proc/self/fd/3";
 const READY: &[u8] = b"ready\n";
 /// The API inside the machine, for containers that a client gives it to.
-const SOCKET: &str = "docker.sock";
+pub(super) const SOCKET: &str = "docker.sock";
 
 /// What init tells the engine.
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,9 @@ pub(crate) struct EngineArgs {
     /// Unix sockets in place of vsock
     #[arg(long)]
     sockets: Option<PathBuf>,
+    /// Where this computer's own folders are
+    #[arg(long)]
+    computer: Option<PathBuf>,
 }
 
 /// Serves the Engine API until SIGTERM, then stops all containers.
@@ -60,12 +63,12 @@ pub(crate) fn run(args: EngineArgs) -> ExitCode {
 }
 
 async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError> {
-    let EngineArgs { data, run, sockets } = args;
+    let EngineArgs { data, run, sockets, computer } = args;
     let layout = Layout::new(data, run);
     let configure = read_configure(&layout).map_err(EngineError::system("read what init left"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(EngineError::system("wait for a signal"))?;
 
-    let engine = Engine::open(layout.clone(), &configure).await?;
+    let engine = Engine::open(layout.clone(), &configure, computer).await?;
     let host = Transport::new(sockets.clone())
         .listen(holm_api::port::ENGINE)
         .map_err(EngineError::system("listen to the host"))?;

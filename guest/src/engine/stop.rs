@@ -7,6 +7,7 @@ use nix::sys::signal::Signal as UnixSignal;
 use tokio::time::timeout;
 
 use super::container::{Container, Purpose, Signal};
+use super::mounts::AnonymousVolumes;
 use super::state::State;
 use super::{Engine, EngineError, Start};
 
@@ -136,7 +137,12 @@ impl Engine {
     }
 
     /// Removes a container; one that runs only by `force`.
-    pub(crate) async fn remove(&self, container: &Container, force: bool) -> Result<(), EngineError> {
+    pub(crate) async fn remove(
+        &self,
+        container: &Container,
+        force: bool,
+        anonymous: AnonymousVolumes,
+    ) -> Result<(), EngineError> {
         let container = container.clone();
         carried_on(async move {
             if force && container.status().life.is_running() {
@@ -146,7 +152,7 @@ impl Engine {
                     Err(error) => return Err(error),
                 }
             }
-            match container.remove().await {
+            match container.remove(anonymous).await {
                 Err(EngineError::NoSuchContainer(_)) if container.status().life.state == State::Removed => {
                     Ok(())
                 }

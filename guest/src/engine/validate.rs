@@ -4,7 +4,7 @@
 use holm_api::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
 
 use super::networks::NetworkMode;
-use super::{EngineError, launch, parse_signal};
+use super::{EngineError, launch, mounts, parse_signal};
 
 /// Names of the one runtime there is.
 const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
@@ -14,6 +14,7 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
     check_config(config)?;
     check_restarts(host)?;
     check_network(config, host)?;
+    mounts::check(config, host)?;
     for extra in host.extra_hosts.iter().flatten() {
         launch::extra_host(extra)?;
     }
@@ -109,11 +110,6 @@ fn missing(config: &ContainerConfig, host: &HostConfig) -> Option<&'static str> 
     let health = config.healthcheck.as_ref().and_then(|check| check.test.as_deref());
     let checks_health = health.is_some_and(|test| !matches!(test, [] | [_]));
     [
-        (some(host.binds.as_deref()), "mount folders or volumes"),
-        (some(host.mounts.as_deref()), "mount folders or volumes"),
-        (some(host.volumes_from.as_deref()), "mount folders or volumes"),
-        (some(config.volumes.as_deref()), "mount folders or volumes"),
-        (host.tmpfs.as_ref().is_some_and(|tmpfs| !tmpfs.is_empty()), "mount a tmpfs of one's own"),
         (host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()), "publish ports"),
         (host.publish_all_ports == Some(true), "publish ports"),
         (some(host.links.as_deref()), "link containers"),
@@ -192,9 +188,6 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_dropped() {
-        assert!(
-            refused(|_, host| host.binds = Some(vec!["/a:/b".to_owned()])).contains("cannot mount folders")
-        );
         assert!(refused(|_, host| host.publish_all_ports = Some(true)).contains("cannot publish ports"));
     }
 }

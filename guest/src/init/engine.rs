@@ -12,8 +12,8 @@ use rustix::process::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use super::boot::Boot;
-use super::cgroups;
+use super::boot::{Boot, Place};
+use super::{cgroups, private_root};
 use crate::transport::Transport;
 
 /// Where the engine finds the pipe.
@@ -36,6 +36,9 @@ pub(super) fn start(boot: &Boot) -> io::Result<Started> {
     command.arg("engine").arg("--data").arg(boot.layout.data()).arg("--run").arg(boot.layout.run());
     if let Transport::Unix(folder) = &boot.transport {
         command.arg("--sockets").arg(folder);
+    }
+    if matches!(boot.place, Place::Process { .. }) {
+        command.arg("--computer").arg(private_root::COMPUTER);
     }
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/");
     command.current_dir("/").stdin(Stdio::null());

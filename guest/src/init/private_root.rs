@@ -1,8 +1,9 @@
 //! A root of its own for a machine that is a process: a tmpfs that holds this program, the folder of sockets and
-//! the data, and nothing else of the host's. So nothing is written to the host, its `/run` and `/etc` are not
-//! ours, and whatever runs here finds the same paths as in a machine with its own kernel.
+//! the data. So nothing is written to the host unasked, its `/run` and `/etc` are not ours, and whatever runs here
+//! finds the same paths as in a machine with its own kernel. All that the host has is below one folder beside,
+//! for the containers that a client gives some of it to.
 //!
-//! The three are taken as detached mounts before the root changes: a path is resolved once, and it does not matter
+//! All are taken as detached mounts before the root changes: a path is resolved once, and it does not matter
 //! what is mounted over it later. Needs Linux 5.2 (open_tree(2), move_mount(2)).
 
 use std::fs::{self, File};
@@ -25,6 +26,8 @@ use super::boot::{BootError, DATA, failed};
 pub(super) const SOCKETS: &str = "/run/holm/host";
 /// Where this program is found in the new root.
 pub(super) const PROGRAM: &str = "/usr/bin/holmd";
+/// Where the host's own root is found in the new root.
+pub(super) const COMPUTER: &str = "/run/holm/computer";
 /// A folder that every Linux has. The new root is put together here, and covers it in this namespace only.
 const SCAFFOLD: &str = "/tmp";
 
@@ -34,6 +37,7 @@ pub(super) fn enter(sockets: &Path, data: &Path) -> Result<(), BootError> {
     let sockets = take(sockets)?;
     let data = take(data)?;
     let program = take(Path::new("/proc/self/exe"))?;
+    let computer = take(Path::new("/"))?;
     // Mount events of the host would arrive here, and ours there.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(failed("keep mounts to ourselves"))?;
@@ -43,6 +47,14 @@ pub(super) fn enter(sockets: &Path, data: &Path) -> Result<(), BootError> {
     put(&sockets, SOCKETS)?;
     put(&data, DATA)?;
     put(&program, PROGRAM)?;
+    put(&computer, COMPUTER)?;
+    // What the host mounts and unmounts later is followed here, as a disk that is plugged in; nothing of ours is
+    // seen there.
+    mount_change(
+        COMPUTER.trim_start_matches('/'),
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )
+    .map_err(failed("follow what the host mounts"))?;
     fs::create_dir("tmp").and_then(|()| sticky("tmp")).map_err(failed("make /tmp in the new root"))?;
     let switch = || -> io::Result<()> {
         // With both arguments the same, the old root ends up on top of the new one (pivot_root(2), NOTES).

@@ -23,7 +23,7 @@ use super::execute::Execute;
 use super::protocol::{Failure, ShimConfig};
 use super::rootfs::Rootfs;
 use super::streams::{Streams, receive_terminal};
-use super::{bundle, device_rules, leftovers};
+use super::{bundle, device_rules, leftovers, sources};
 use crate::container::limits;
 use crate::container::users::{self, ResolvedUser};
 
@@ -53,6 +53,7 @@ pub(super) fn create(bundle: &Path, config: &ShimConfig, mut spec: Spec) -> Resu
         .map_err(|e| Failure::of_creation(&format!("cannot remove what an earlier run left: {e}")))?;
     let rootfs = Rootfs::mount(&config.rootfs)
         .map_err(|e| Failure::of_creation(&format!("cannot mount the root file system: {e}")))?;
+    sources::attach(&config.sources)?;
 
     let user = resolve_user(&config.user, config, &rootfs)?;
     set_user(&mut spec, &user);

@@ -18,9 +18,10 @@ mod log;
 mod message;
 pub mod protocol;
 pub mod reaper;
-mod rootfs;
+pub(crate) mod rootfs;
 mod serve;
 mod signal;
+pub(crate) mod sources;
 mod streams;
 
 use std::fs;

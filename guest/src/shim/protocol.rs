@@ -55,6 +55,8 @@ pub struct ShimConfig {
     pub runtime: PathBuf,
     /// The container's root, mounted by the shim in a mount namespace of its own, so that it goes with the shim.
     pub rootfs: Overlay,
+    /// What is mounted in it beside: taken before the container is made, for `config.json` to bind.
+    pub sources: Vec<Source>,
     /// Who its first process is, as the client wrote it (`name`, `uid`, `name:group`, …); empty is root. The
     /// shim resolves it, because only in the mounted root can `/etc/passwd` be read as the container has it.
     pub user: String,
@@ -81,6 +83,36 @@ pub struct Overlay {
     pub work: PathBuf,
     /// Where it is mounted: the bundle's `rootfs`.
     pub target: PathBuf,
+}
+
+/// A file or folder that the container has mounted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// The folder that `path` does not leave, whatever links are in it.
+    pub root: PathBuf,
+    /// In `root`; empty for `root` itself.
+    pub path: PathBuf,
+    /// What the client calls it, for messages.
+    pub shown: String,
+    /// Where it is in the container.
+    pub destination: PathBuf,
+    /// Where the shim mounts it: below the bundle's `mounts`. Made where it is missing.
+    pub target: PathBuf,
+    /// With what is mounted in it.
+    pub recursive: bool,
+    /// What becomes of mounts that are made in it later.
+    pub propagation: SourcePropagation,
+}
+
+/// Whether mounts made later are seen on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourcePropagation {
+    /// Neither way.
+    Private,
+    /// They reach the container.
+    Slave,
+    /// Both ways, which no machine of ours does: refused in moby's words.
+    Shared,
 }
 
 /// A terminal's size in characters.

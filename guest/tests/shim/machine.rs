@@ -115,6 +115,7 @@ impl Machine {
             },
             user: String::new(),
             groups: Vec::new(),
+            sources: Vec::new(),
             terminal: None,
             stdin: Stdin::Null,
             log: Some(LogFile { path: folder.join("log"), max_size: None, max_files: 1 }),

@@ -12,7 +12,7 @@ use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::reply;
 use crate::api::version::ApiVersion;
-use crate::engine::{Engine, Start, Stop, StopWish, WaitFor, Waited, parse_signal};
+use crate::engine::{AnonymousVolumes, Engine, Start, Stop, StopWish, WaitFor, Waited, parse_signal};
 use crate::shim::protocol::WindowSize;
 
 type Shared = State<Arc<Engine>>;
@@ -107,8 +107,8 @@ pub(super) async fn remove(
     if query.flag("link") {
         return Err(ApiError::not_yet("link containers"));
     }
-    // `v` asks for the container's volumes to go too; there are none, or they are in the container itself.
-    let removed = engine.remove(&container, query.flag("force")).await;
+    let anonymous = if query.flag("v") { AnonymousVolumes::Remove } else { AnonymousVolumes::Keep };
+    let removed = engine.remove(&container, query.flag("force"), anonymous).await;
     removed
         .map_err(|error| ApiError::from(error).while_doing(&format!("cannot remove container {name:?}")))?;
     Ok(reply::empty(StatusCode::NO_CONTENT))

@@ -164,7 +164,7 @@ impl Wish {
             // No container is a swarm's task, has a health check, a volume, or Windows' isolation.
             && self.is_task != Some(true)
             && filters.is("health", "none")
-            && !filters.has("volume")
+            && has_volume(filters, definition)
             && filters.labelled("label", definition.config.labels.as_ref().unwrap_or(&none))
             && by_exit()
             && filters.is("status", life.word())
@@ -221,8 +221,16 @@ fn body(engine: &Engine, definition: &Definition, status: &Status) -> Value {
         "Status": status_text(&status.life),
         "HostConfig": { "NetworkMode": mode },
         "NetworkSettings": { "Networks": shape::networks(engine, definition, status) },
-        "Mounts": [],
+        "Mounts": shape::mounts(engine, definition),
     })
+}
+
+/// Whether it has one of the volumes, by name, source or destination, or none is asked for.
+fn has_volume(filters: &Filters, definition: &Definition) -> bool {
+    let mounted = |wanted: &str| {
+        definition.mounts.iter().any(|mount| mount.destination == wanted || mount.is_of(wanted))
+    };
+    !filters.has("volume") || filters.values("volume").any(mounted)
 }
 
 /// Arguments with a space are quoted, as in Docker.

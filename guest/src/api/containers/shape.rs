@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::engine::{Definition, Engine, NetworkMode, Status};
 use crate::network::Endpoint;
+use crate::volume::DRIVER;
 
 /// `HostConfig` of a container for which nothing was asked. A text, because it is too long for `json!`.
 const HOST_CONFIG: &str = r#"{
@@ -64,6 +65,27 @@ pub(super) fn host_config(definition: &Definition) -> Value {
         shown["RestartPolicy"]["Name"] = json!("no");
     }
     shown
+}
+
+/// `Mounts`, with the fields that Go leaves out when they are empty left out.
+pub(super) fn mounts(engine: &Engine, definition: &Definition) -> Vec<Value> {
+    let shown = definition.mounts.iter().map(|mount| {
+        let shown = engine.shown_mount(mount);
+        let mut body = json!({ "Type": shown.kind });
+        if let Some(name) = &shown.name {
+            body["Name"] = json!(name);
+        }
+        body["Source"] = json!(shown.source);
+        body["Destination"] = json!(mount.destination);
+        if shown.name.is_some() {
+            body["Driver"] = json!(DRIVER);
+        }
+        body["Mode"] = json!(mount.mode);
+        body["RW"] = json!(mount.writable);
+        body["Propagation"] = json!(shown.propagation);
+        body
+    });
+    shown.collect()
 }
 
 /// `NetworkSettings` of an inspected container, with the fields that older clients read.

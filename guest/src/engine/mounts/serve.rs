@@ -1,0 +1,194 @@
+//! A container's mounts while it runs: what its shim takes, and the OCI mounts made of that.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use oci_spec::runtime::{Mount, MountBuilder};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::{MountPoint, Mounted, Propagation, is_engine_socket, tmpfs};
+use crate::engine::records::Definition;
+use crate::engine::run::SOCKET;
+use crate::engine::volumes::blocking;
+use crate::engine::{Engine, EngineError};
+use crate::shim::protocol::{Source, SourcePropagation};
+use crate::volume::{MountError, VolumeName};
+
+/// How long a volume's server may take to answer.
+const MOUNT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// For a container's shim.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Served {
+    /// What it takes before the container is made.
+    pub(in crate::engine) sources: Vec<Source>,
+    /// What the container has mounted, mostly of these.
+    pub(in crate::engine) mounts: Vec<Mount>,
+}
+
+impl Engine {
+    /// Mounts the container's volumes and says what its shim is to do. Where it fails, no volume stays mounted.
+    pub(in crate::engine) async fn serve_mounts(
+        &self,
+        definition: &Definition,
+        bundle: &Path,
+    ) -> Result<Served, EngineError> {
+        self.make_missing_folders(&definition.mounts).await?;
+        let served = self.mount_volumes(definition).await.and_then(|()| self.served(definition, bundle));
+        if served.is_err() {
+            self.unmount_volumes(definition).await;
+        }
+        served
+    }
+
+    async fn mount_volumes(&self, definition: &Definition) -> Result<(), EngineError> {
+        for mount in &definition.mounts {
+            let Mounted::Volume { name, .. } = &mount.what else { continue };
+            self.mount_volume(name, definition.id.as_str()).await?;
+            self.tell_volume(
+                name,
+                "mount",
+                [
+                    ("container", definition.id.to_string()),
+                    ("destination", mount.destination.clone()),
+                    ("read/write", mount.writable.to_string()),
+                    ("propagation", String::new()),
+                ],
+            );
+        }
+        Ok(())
+    }
+
+    /// On a thread of its own: a server that does not answer must not take those away that others wait for.
+    pub(in crate::engine) async fn mount_volume(
+        &self,
+        name: &VolumeName,
+        user: &str,
+    ) -> Result<(), EngineError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            EngineError::Internal(format!(
+                "error while mounting volume '{}': {error}",
+                self.volumes().data(name).display()
+            ))
+        };
+        if self.volumes().get(name.as_str())?.file_system().is_none() {
+            return Ok(());
+        }
+        let (answer, mounted) = oneshot::channel();
+        let (volumes, computer) = (self.volumes.clone(), self.computer().map(Path::to_owned));
+        let (wanted, whose) = (name.clone(), user.to_owned());
+        let work = move || drop(answer.send(volumes.mount(&wanted, &whose, computer.as_deref())));
+        std::thread::Builder::new().name("mount".to_owned()).spawn(work).map_err(|error| failed(&error))?;
+        match timeout(MOUNT_DEADLINE, mounted).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error @ MountError::HostFolder(_)))) => Err(error.into()),
+            Ok(Ok(Err(error))) => Err(failed(&error)),
+            Ok(Err(_gone)) => Err(failed(&"the attempt was given up")),
+            Err(_) => Err(failed(&format!("no answer within {} s", MOUNT_DEADLINE.as_secs()))),
+        }
+    }
+
+    /// The container has ended, or did not start.
+    pub(in crate::engine) async fn unmount_volumes(&self, definition: &Definition) {
+        for mount in &definition.mounts {
+            let Mounted::Volume { name, .. } = &mount.what else { continue };
+            let (volumes, wanted, user) = (self.volumes.clone(), name.clone(), definition.id.to_string());
+            let unmounted = blocking(move || {
+                volumes.unmount(&wanted, &user).map_err(EngineError::system("unmount a volume"))
+            });
+            if let Err(error) = unmounted.await {
+                tracing::warn!("{}: {error}", definition.id.short());
+            }
+            self.tell_volume(name, "unmount", [("container", definition.id.to_string())]);
+        }
+    }
+
+    /// What stands for the container's mounts where it is not running: the same sources, elsewhere.
+    pub(in crate::engine) fn served(
+        &self,
+        definition: &Definition,
+        bundle: &Path,
+    ) -> Result<Served, EngineError> {
+        let mut served = Served::default();
+        for mount in &definition.mounts {
+            if let Mounted::Tmpfs { options } = &mount.what {
+                served.mounts.push(memory(&mount.destination, options)?);
+                continue;
+            }
+            let target = bundle.join("mounts").join(served.sources.len().to_string());
+            served.mounts.push(bound(mount, &target));
+            served.sources.push(self.source(mount, target));
+        }
+        for (target, options) in definition.host.tmpfs.iter().flatten() {
+            served.mounts.push(memory(&super::parse::clean(target), options)?);
+        }
+        Ok(served)
+    }
+
+    fn source(&self, mount: &MountPoint, target: PathBuf) -> Source {
+        let destination = PathBuf::from(&mount.destination);
+        match &mount.what {
+            Mounted::Bind(bind) if is_engine_socket(bind) => Source {
+                root: self.layout().run().to_owned(),
+                path: PathBuf::from(SOCKET),
+                shown: bind.source.clone(),
+                destination,
+                target,
+                recursive: false,
+                propagation: SourcePropagation::Private,
+            },
+            Mounted::Bind(bind) => Source {
+                root: self.computer().unwrap_or(Path::new("/nowhere")).to_owned(),
+                path: PathBuf::from(&bind.source),
+                shown: bind.source.clone(),
+                destination,
+                target,
+                recursive: !bind.flat,
+                propagation: match bind.propagation {
+                    Propagation::Private | Propagation::RecursivePrivate => SourcePropagation::Private,
+                    Propagation::Slave | Propagation::RecursiveSlave => SourcePropagation::Slave,
+                    Propagation::Shared | Propagation::RecursiveShared => SourcePropagation::Shared,
+                },
+            },
+            Mounted::Volume { name, subpath, .. } => {
+                let root = self.volumes().data(name);
+                let shown = if subpath.is_empty() { root.clone() } else { root.join(subpath) };
+                Source {
+                    root,
+                    path: PathBuf::from(subpath),
+                    shown: shown.display().to_string(),
+                    destination,
+                    target,
+                    recursive: true,
+                    propagation: SourcePropagation::Private,
+                }
+            }
+            Mounted::Tmpfs { .. } => unreachable!("has no source"),
+        }
+    }
+}
+
+fn bound(mount: &MountPoint, source: &Path) -> Mount {
+    let (flat, top) = match &mount.what {
+        Mounted::Bind(bind) => (bind.flat, bind.read_only_top),
+        _ => (false, false),
+    };
+    let mut options = vec![if flat { "bind" } else { "rbind" }.to_owned()];
+    if !mount.writable {
+        // `rro` reaches what is mounted below.
+        options.push(if top { "ro" } else { "rro" }.to_owned());
+    }
+    built(&mount.destination, "bind", source, options)
+}
+
+fn memory(destination: &str, options: &str) -> Result<Mount, EngineError> {
+    let options = tmpfs::merged(options).map_err(EngineError::Invalid)?;
+    Ok(built(destination, "tmpfs", Path::new("tmpfs"), options))
+}
+
+fn built(destination: &str, kind: &str, source: &Path, options: Vec<String>) -> Mount {
+    let built =
+        MountBuilder::default().destination(destination).typ(kind).source(source).options(options).build();
+    built.expect("the destination is set")
+}
