@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 
 use holm_api::stream::Channel;
 use rustix::fs::{Uid, fchown};
-use rustix::io::ioctl_fionbio;
+use rustix::io::{Errno, ioctl_fionbio, read};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
@@ -72,6 +72,24 @@ impl Streams {
         };
         let outputs = vec![(Channel::Stdout, master.try_clone()?)];
         Ok(Self { outputs, input, terminal: Some(master) })
+    }
+}
+
+/// Reads once from one of `outputs`, which is taken out where it has ended.
+pub(super) fn read_output<'a>(
+    outputs: &mut Vec<(Channel, OwnedFd)>,
+    channel: Channel,
+    buffer: &'a mut [u8],
+) -> Option<&'a [u8]> {
+    let index = outputs.iter().position(|(of, _)| *of == channel)?;
+    match read(&outputs[index].1, &mut *buffer) {
+        Err(Errno::AGAIN | Errno::INTR) => None,
+        // A terminal's end is an error: nobody holds its other side open.
+        Ok(0) | Err(_) => {
+            drop(outputs.remove(index));
+            None
+        }
+        Ok(length) => Some(&buffer[..length]),
     }
 }
 

@@ -19,7 +19,6 @@ use std::time::Instant;
 
 use holm_api::ExecId;
 use holm_api::stream::Channel;
-use rustix::io::read;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 
@@ -120,24 +119,6 @@ impl Exec {
             return Some(Ok(()));
         }
         Some(Err(serde_json::from_slice(&told).unwrap_or_else(|e| Failure::of_exec(&e.to_string()))))
-    }
-
-    /// Reads once from the output with this index, and forgets it where it has ended.
-    pub(super) fn read_output<'a>(
-        &mut self,
-        index: usize,
-        buffer: &'a mut [u8],
-    ) -> Option<(Channel, &'a [u8])> {
-        let (channel, descriptor) = &self.outputs[index];
-        let channel = *channel;
-        match read(descriptor, &mut *buffer) {
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
-            Ok(0) | Err(_) => {
-                drop(self.outputs.remove(index));
-                None
-            }
-            Ok(length) => Some((channel, &buffer[..length])),
-        }
     }
 
     /// Whether it has ended, and no more output of it is to be expected.

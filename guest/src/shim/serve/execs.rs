@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use holm_api::ExecId;
+use holm_api::stream::Channel;
 use nix::errno::Errno;
 use rustix::event::PollFlags;
 
@@ -11,7 +12,7 @@ use crate::shim::connection::{OUTPUT_BOUND, Pending, Process, Role};
 use crate::shim::create::resolve_user;
 use crate::shim::exec::{self, Exec, Stage};
 use crate::shim::protocol::{ExecConfig, ExitStatus, Failure, Reply};
-use crate::shim::signal;
+use crate::shim::{signal, streams};
 
 /// Further processes that run at once. Each takes up to five of the shim's descriptors.
 const MOST_EXECS: usize = 512;
@@ -21,7 +22,7 @@ const MOST_EXECS: usize = 512;
 pub(super) enum Part {
     Report,
     Input,
-    Output(usize),
+    Output(Channel),
 }
 
 impl Server {
@@ -84,10 +85,10 @@ impl Server {
             if let Some(descriptor) = exec.input.blocked() {
                 polled.add_borrowed(Ready::Exec(index, Part::Input), descriptor, PollFlags::OUT);
             }
-            for (output, (channel, descriptor)) in exec.outputs.iter().enumerate() {
+            for (channel, descriptor) in &exec.outputs {
                 let room = |connection: &super::Connection| connection.has_room(&process, *channel, bound);
                 if self.connections.iter().all(room) {
-                    polled.add(Ready::Exec(index, Part::Output(output)), descriptor, PollFlags::IN);
+                    polled.add(Ready::Exec(index, Part::Output(*channel)), descriptor, PollFlags::IN);
                 }
             }
         }
@@ -107,11 +108,11 @@ impl Server {
         match part {
             Part::Report => self.exec_started(index),
             Part::Input => self.execs[index].input.flush(),
-            Part::Output(output) => {
+            Part::Output(channel) => {
                 let mut buffer = [0; CHUNK];
                 let exec = &mut self.execs[index];
                 let process = Process::Exec(exec.id.clone());
-                if let Some((channel, bytes)) = exec.read_output(output, &mut buffer) {
+                if let Some(bytes) = streams::read_output(&mut exec.outputs, channel, &mut buffer) {
                     for connection in &mut self.connections {
                         connection.output(&process, channel, bytes);
                     }

@@ -22,7 +22,6 @@ use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::read;
 
 use super::cgroup::Cgroup;
 use super::connection::{Connection, Input, OUTPUT_BOUND, Pending, Process, Role};
@@ -81,7 +80,7 @@ enum Ready {
     Signal,
     Listener,
     Input,
-    Output(usize),
+    Output(Channel),
     Exec(usize, Part),
     Connection(usize),
 }
@@ -171,10 +170,10 @@ impl Server {
             waits.add_borrowed(Ready::Input, descriptor, PollFlags::OUT);
         }
         let bound = if matches!(self.life, Life::Running) { OUTPUT_BOUND } else { DRAIN_BOUND };
-        for (index, (channel, descriptor)) in self.outputs.iter().enumerate() {
+        for (channel, descriptor) in &self.outputs {
             let room = |connection: &Connection| connection.has_room(&Process::First, *channel, bound);
             if self.connections.iter().all(room) {
-                waits.add(Ready::Output(index), descriptor, PollFlags::IN);
+                waits.add(Ready::Output(*channel), descriptor, PollFlags::IN);
             }
         }
         self.poll_execs(&mut waits);
@@ -189,8 +188,7 @@ impl Server {
             Err(error) => return Err(error.into()),
         }
         let ready = polled.iter().map(PollFd::revents).zip(who).filter(|(flags, _)| !flags.is_empty());
-        // Outputs may be removed as they end, so the last one comes first.
-        Ok(ready.map(|(flags, who)| (who, flags)).rev().collect())
+        Ok(ready.map(|(flags, who)| (who, flags)).collect())
     }
 
     /// Whether what this client writes has room. Nobody waits for a process that is not there any more, or not yet:
@@ -221,7 +219,7 @@ impl Server {
             Ready::Signal => self.take_signals(),
             Ready::Listener => self.accept(),
             Ready::Input => self.input.flush(),
-            Ready::Output(index) => self.copy_output(index),
+            Ready::Output(channel) => self.copy_output(channel),
             Ready::Exec(index, part) => self.handle_exec(index, part),
             Ready::Connection(index) => {
                 if flags.contains(PollFlags::HUP) || flags.contains(PollFlags::ERR) {
@@ -277,25 +275,16 @@ impl Server {
         self.life = Life::Draining { status, deadline: Instant::now() + DRAIN_DEADLINE };
     }
 
-    fn copy_output(&mut self, index: usize) {
-        let (channel, descriptor) = &self.outputs[index];
-        let channel = *channel;
+    fn copy_output(&mut self, channel: Channel) {
         let mut buffer = [0; CHUNK];
-        match read(descriptor, &mut buffer) {
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            // A terminal's end is an error: nobody holds its other side open.
-            Ok(0) | Err(_) => drop(self.outputs.remove(index)),
-            Ok(length) => {
-                let bytes = &buffer[..length];
-                if let Some(log) = &mut self.log
-                    && let Err(error) = log.write(channel, bytes, SystemTime::now())
-                {
-                    tracing::error!("cannot write the container's log: {error}");
-                }
-                for connection in &mut self.connections {
-                    connection.output(&Process::First, channel, bytes);
-                }
-            }
+        let Some(bytes) = streams::read_output(&mut self.outputs, channel, &mut buffer) else { return };
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.write(channel, bytes, SystemTime::now())
+        {
+            tracing::error!("cannot write the container's log: {error}");
+        }
+        for connection in &mut self.connections {
+            connection.output(&Process::First, channel, bytes);
         }
     }
 
