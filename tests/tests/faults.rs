@@ -37,12 +37,16 @@ fn a_killed_engine_leaves_containers_running() {
     let (_registry, home) = ready(Machine::Process).unwrap();
     home.holm(&["run", "-d", "--name", "isle", "busybox", "sh", "-c", "echo said; exec sleep 1000"]).ok();
     let started = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
+    home.docker(&["exec", "-d", "isle", "sleep", "1000"]).ok();
+    home.docker(&["exec", "-d", "isle", "sleep", "1000"]).ok();
     let engine = engine_below(home.process("machine_pid").unwrap());
     kill_process(engine, Signal::KILL).unwrap();
 
     let after = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
     assert_eq!(after, started);
     assert_ne!(engine_below(home.process("machine_pid").unwrap()), engine);
+    // What it ran there is forgotten, lives on, and hinders nothing.
+    assert_eq!(home.docker(&["exec", "isle", "sh", "-c", "pidof sleep | wc -w"]).line(), "2");
     assert_eq!(home.holm(&["kill", "isle"]).line(), "isle");
     assert_eq!(home.holm(&["wait", "isle"]).line(), "137");
 }
