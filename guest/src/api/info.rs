@@ -84,7 +84,7 @@ fn constants() -> Value {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": null,
-            "Log": ["json-file", "local", "none"],
+            "Log": ["json-file", "none"],
         },
         "IPv4Forwarding": true,
         "Debug": false,

@@ -8,6 +8,7 @@ use holm_api::models::HostConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::EngineError;
+use super::health::Health;
 use super::mounts::AnonymousVolumes;
 use super::records::{Definition, Status};
 use crate::shim::client::{Output, Streams};
@@ -107,6 +108,7 @@ struct Handle {
     id: ContainerId,
     definition: watch::Receiver<Arc<Definition>>,
     status: watch::Receiver<Status>,
+    health: watch::Receiver<Option<Health>>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -114,10 +116,11 @@ impl Container {
     pub(super) fn new(
         definition: watch::Receiver<Arc<Definition>>,
         status: watch::Receiver<Status>,
+        health: watch::Receiver<Option<Health>>,
         requests: mpsc::Sender<Request>,
     ) -> Self {
         let id = definition.borrow().id.clone();
-        Self(Arc::new(Handle { id, definition, status, requests }))
+        Self(Arc::new(Handle { id, definition, status, health, requests }))
     }
 
     /// Its id.
@@ -133,6 +136,11 @@ impl Container {
     /// How it is at this moment.
     pub(crate) fn status(&self) -> Status {
         self.0.status.borrow().clone()
+    }
+
+    /// What its health check makes of it; `None` where it has none, or never ran.
+    pub(crate) fn health(&self) -> Option<Health> {
+        self.0.health.borrow().clone()
     }
 
     /// How it is, now and after each change. A slow watcher sees the newest state, not each.

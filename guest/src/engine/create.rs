@@ -49,12 +49,10 @@ impl Engine {
         let image = self.image_for(&request)?;
         // Until the container is in the table nothing else keeps its layers.
         let hold = self.images().hold(&image);
-        let mut warnings = warnings_about(&image, &request);
         let id = names::new_id()?;
         let name = self.take_name(request.name.as_deref(), &id)?;
         let made = self.make(id.clone(), name.clone(), request, &image).await;
-        let (definition, more) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
-        warnings.extend(more);
+        let (definition, warnings) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
         self.tell_container(&definition, "create", []);
         let container = keeper::spawn(self.clone(), definition, Status::default(), None);
         self.table().containers.insert(id.clone(), container);
@@ -117,18 +115,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Things of the image that are not there yet. They are not the client's wish, so they are no reason to refuse.
-fn warnings_about(image: &Image, request: &CreateRequest) -> Vec<String> {
-    let config = &image.config().config;
-    let mut warnings = Vec::new();
-    let tests = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
-    let disabled = request.config.healthcheck.is_some();
-    if tests.is_some_and(|test| test.len() > 1) && !disabled {
-        warnings.push(format!("Holm {} does not run the image's health check yet", holm_api::VERSION));
-    }
-    warnings
 }
 
 fn definition(

@@ -13,9 +13,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::container::{Answer, Attached, Container, Purpose, REQUESTS, Request, Signal, Start, Starter};
 use super::events::{Actor, Subject};
+use super::health;
 use super::launch::{self, LaunchFailure, Launched};
 use super::mounts::AnonymousVolumes;
 use super::networks::NetworkMode;
@@ -52,6 +54,8 @@ pub(super) struct Keeper {
     attaches: Vec<(Streams, Answer<Attached>)>,
     /// A client's restart is under way: `--rm` waits.
     keep_after_exit: bool,
+    /// Its health check, which ends with this task.
+    _health: Option<AbortOnDropHandle<()>>,
 }
 
 /// Starts the task of a container that is made or was found. `adopted` is the shim that an earlier engine
@@ -67,8 +71,10 @@ pub(super) fn spawn(
     let (status, watcher) = watch::channel(status);
     let (sender, requests) = mpsc::channel(REQUESTS);
     let exit = adopted.clone().map(exit_of);
+    let (health, seen) = watch::channel(None);
+    let container = Container::new(shown, watcher, seen, sender);
     let keeper = Keeper {
-        engine,
+        engine: engine.clone(),
         definition,
         definitions,
         status,
@@ -78,9 +84,10 @@ pub(super) fn spawn(
         back_off: None,
         attaches: Vec::new(),
         keep_after_exit: false,
+        _health: health::watch_over(engine, container.clone(), health),
     };
     tokio::spawn(keeper.run());
-    Container::new(shown, watcher, sender)
+    container
 }
 
 fn exit_of(shim: ShimClient) -> Exit {

@@ -110,9 +110,6 @@ async fn create_and_start(
     for needed in ["bundle/rootfs", "upper", "work"] {
         std::fs::create_dir_all(folder.join(needed)).map_err(EngineError::system("make a folder"))?;
     }
-    if let Some(logs) = logging::path(definition, &folder).parent() {
-        std::fs::create_dir_all(logs).map_err(EngineError::system("make a folder for logs"))?;
-    }
     let files = EtcFiles::in_folder(&folder);
     files.write(&etc_content(definition, endpoint)?).map_err(EngineError::system("write /etc/hosts"))?;
     let served = engine.serve_mounts(definition, &bundle).await?;

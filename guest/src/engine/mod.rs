@@ -13,6 +13,7 @@ mod create;
 mod error;
 mod events;
 mod exec;
+mod health;
 mod images;
 mod keeper;
 mod launch;
@@ -41,9 +42,8 @@ pub(crate) use create::CreateRequest;
 pub(crate) use error::{EngineError, ErrorKind};
 pub(crate) use events::{Event, Subject};
 pub(crate) use exec::{Exec, ExecWish, Stage as ExecStage};
-pub(crate) use logging::{
-    details as log_details, driver as log_driver, is_kept as log_is_kept, path as log_path,
-};
+pub(crate) use health::{Health, HealthStatus};
+pub(crate) use logging::{driver as log_driver, is_kept as log_is_kept, path as log_path};
 pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
 pub(crate) use mounts::AnonymousVolumes;
 pub(crate) use networks::{NetworkMode, Networks, PREDEFINED};

@@ -4,7 +4,7 @@
 use holm_api::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
 
 use super::networks::NetworkMode;
-use super::{EngineError, launch, mounts, parse_signal};
+use super::{EngineError, health, launch, mounts, parse_signal};
 
 /// Names of the one runtime there is.
 const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
@@ -26,7 +26,7 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
             "invalid Annotations: the empty string is not permitted as an annotation key".to_owned(),
         ));
     }
-    match missing(config, host) {
+    match missing(host) {
         Some(what) => {
             Err(EngineError::NotImplemented(format!("Holm {} cannot {what} yet", holm_api::VERSION)))
         }
@@ -44,6 +44,9 @@ fn check_config(config: &ContainerConfig) -> Result<(), EngineError> {
     }
     if let Some(signal) = config.stop_signal.as_deref().filter(|text| !text.is_empty()) {
         parse_signal(signal)?;
+    }
+    if let Some(check) = &config.healthcheck {
+        health::validate(check).map_err(invalid)?;
     }
     for variable in config.env.iter().flatten() {
         if variable.is_empty() || variable.starts_with('=') {
@@ -102,13 +105,11 @@ fn check_network(config: &ContainerConfig, host: &HostConfig) -> Result<(), Engi
 }
 
 /// What of the client's wish is not there yet.
-fn missing(config: &ContainerConfig, host: &HostConfig) -> Option<&'static str> {
+fn missing(host: &HostConfig) -> Option<&'static str> {
     fn some<T>(list: Option<&[T]>) -> bool {
         list.is_some_and(|list| !list.is_empty())
     }
     let joins = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| mode.starts_with("container:"));
-    let health = config.healthcheck.as_ref().and_then(|check| check.test.as_deref());
-    let checks_health = health.is_some_and(|test| !matches!(test, [] | [_]));
     [
         (host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()), "publish ports"),
         (host.publish_all_ports == Some(true), "publish ports"),
@@ -118,7 +119,6 @@ fn missing(config: &ContainerConfig, host: &HostConfig) -> Option<&'static str> 
             host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()),
             "limit a container's disk space",
         ),
-        (checks_health, "check a container's health"),
     ]
     .into_iter()
     .find_map(|(wanted, what)| wanted.then_some(what))

@@ -13,7 +13,7 @@ use super::{find, shape};
 use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::reply;
-use crate::engine::{Container, Engine, Life, State as Stage, log_driver, log_path};
+use crate::engine::{Container, Engine, Health, Life, State as Stage, log_is_kept, log_path};
 
 /// Go's zero time.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -39,8 +39,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
     let definition = &*container.definition();
     let status = container.status();
     let folder = engine.layout().container(container.id());
-    // Where another driver keeps it is nobody's business.
-    let log = if log_driver(definition) == "json-file" {
+    let log = if log_is_kept(definition) {
         log_path(definition, &folder).display().to_string()
     } else {
         String::new()
@@ -50,7 +49,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
         "Created": time(Some(definition.created)),
         "Path": definition.path,
         "Args": definition.args,
-        "State": state(&status.life),
+        "State": state(&status.life, container.health()),
         "Image": definition.image.id.to_string(),
         "ResolvConfPath": folder.join("resolv.conf"),
         "HostnamePath": folder.join("hostname"),
@@ -85,8 +84,8 @@ fn exec_ids(engine: &Engine, container: &Container) -> Option<Vec<ExecId>> {
     Some(engine.open_execs(container)).filter(|ids| !ids.is_empty())
 }
 
-fn state(life: &Life) -> Value {
-    json!({
+fn state(life: &Life, health: Option<Health>) -> Value {
+    let mut state = json!({
         "Status": life.word(),
         "Running": life.is_running(),
         "Paused": life.is_paused(),
@@ -98,6 +97,26 @@ fn state(life: &Life) -> Value {
         "Error": life.error,
         "StartedAt": time(life.started_at),
         "FinishedAt": time(life.finished_at),
+    });
+    if let Some(health) = health {
+        state["Health"] = health_body(&health);
+    }
+    state
+}
+
+fn health_body(health: &Health) -> Value {
+    let results = health.log.iter().map(|result| {
+        json!({
+            "Start": time(Some(result.start)),
+            "End": time(Some(result.end)),
+            "ExitCode": result.exit_code,
+            "Output": result.output,
+        })
+    });
+    json!({
+        "Status": health.status.word(),
+        "FailingStreak": health.failing_streak,
+        "Log": results.collect::<Vec<_>>(),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::api::query::Query;
 use crate::api::reply;
-use crate::engine::{Container, Definition, Engine, Life, NetworkMode, State as Stage, Status};
+use crate::engine::{Container, Definition, Engine, HealthStatus, Life, NetworkMode, State as Stage};
 
 const FILTERS: [&str; 15] = [
     "ancestor",
@@ -52,7 +52,7 @@ pub(crate) async fn summaries(engine: &Engine) -> Result<Vec<Value>, ApiError> {
 async fn bodies(engine: &Engine, containers: &[Container], sizes: bool) -> Result<Vec<Value>, ApiError> {
     let mut bodies = Vec::with_capacity(containers.len());
     for container in containers {
-        let mut body = body(engine, &container.definition(), &container.status());
+        let mut body = body(engine, container);
         if sizes {
             let written = engine.written(container.id()).await?;
             let image = engine.images().get(&container.definition().image.id);
@@ -131,12 +131,13 @@ impl Wish {
         }
         let until_since =
             all.take_while(|container| self.since.as_ref().is_none_or(|since| since.id() != container.id()));
-        let chosen =
-            until_since.filter(|container| self.includes(&container.definition(), &container.status()));
+        let chosen = until_since.filter(|container| self.includes(container));
         if self.limit > 0 { chosen.take(self.limit).collect() } else { chosen.collect() }
     }
 
-    fn includes(&self, definition: &Definition, status: &Status) -> bool {
+    fn includes(&self, container: &Container) -> bool {
+        let (definition, status) = (&*container.definition(), &container.status());
+        let health = container.health().map_or("none", |health| health.status.word());
         let life = &status.life;
         let filters = &self.filters;
         let none = HashMap::new();
@@ -161,9 +162,9 @@ impl Wish {
         (self.all || self.limit > 0 || life.is_running())
             && by_name()
             && filters.begins("id", definition.id.as_str())
-            // No container is a swarm's task, has a health check, a volume, or Windows' isolation.
+            // No container is a swarm's task, or has Windows' isolation.
             && self.is_task != Some(true)
-            && filters.is("health", "none")
+            && filters.is("health", health)
             && has_volume(filters, definition)
             && filters.labelled("label", definition.config.labels.as_ref().unwrap_or(&none))
             && by_exit()
@@ -202,7 +203,8 @@ fn port_range(name: &str, text: &str) -> Result<Vec<String>, ApiError> {
     }
 }
 
-fn body(engine: &Engine, definition: &Definition, status: &Status) -> Value {
+fn body(engine: &Engine, container: &Container) -> Value {
+    let (definition, status) = (&*container.definition(), &container.status());
     // A name that means another image by now would be a lie.
     let image = &definition.image;
     let still = engine.images().find(&image.reference).is_ok_and(|found| found.id() == image.id);
@@ -218,7 +220,7 @@ fn body(engine: &Engine, definition: &Definition, status: &Status) -> Value {
         "Ports": shape::port_list(definition, status),
         "Labels": definition.config.labels.clone().unwrap_or_default(),
         "State": status.life.word(),
-        "Status": status_text(&status.life),
+        "Status": status_text(&status.life, container.health().map(|health| health.status)),
         "HostConfig": { "NetworkMode": mode },
         "NetworkSettings": { "Networks": shape::networks(engine, definition, status) },
         "Mounts": shape::mounts(engine, definition),
@@ -242,13 +244,21 @@ fn command(definition: &Definition) -> String {
     std::iter::once(definition.path.clone()).chain(args).collect::<Vec<_>>().join(" ")
 }
 
-fn status_text(life: &Life) -> String {
+fn status_text(life: &Life, health: Option<HealthStatus>) -> String {
     let ago = |at: Option<chrono::DateTime<Utc>>| {
         // A clock that was set back makes the past the future, and then it was just now.
         human_duration(at.map_or(0, |at| (Utc::now() - at).num_seconds().try_into().unwrap_or(0)))
     };
     match life.state {
-        Stage::Running { .. } => format!("Up {}", ago(life.started_at)),
+        Stage::Running { .. } => {
+            let health = match health {
+                None => "",
+                Some(HealthStatus::Starting) => " (health: starting)",
+                Some(HealthStatus::Healthy) => " (healthy)",
+                Some(HealthStatus::Unhealthy) => " (unhealthy)",
+            };
+            format!("Up {}{health}", ago(life.started_at))
+        }
         Stage::Paused { .. } => format!("Up {} (Paused)", ago(life.started_at)),
         Stage::Restarting => format!("Restarting ({}) {} ago", life.exit_code, ago(life.finished_at)),
         Stage::Removing => "Removal In Progress".to_owned(),

@@ -1,7 +1,6 @@
 //! The Engine API's answer: as one JSON value, as a stream of JSON values or bytes, or as a raw connection.
 
 use bytes::{Buf, BytesMut};
-use futures_util::TryStreamExt;
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::{Bytes, Incoming};
@@ -10,8 +9,6 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::io::AsyncRead;
-use tokio_util::io::StreamReader;
 
 use super::{Client, Sender, broken, collect};
 use crate::cli::error::CliError;
@@ -50,14 +47,9 @@ impl Reply<'_> {
         JsonLines { body: self.response.into_body(), buffer: BytesMut::new() }
     }
 
-    fn stream(self) -> Incoming {
+    /// The body as it comes.
+    pub(crate) fn stream(self) -> Incoming {
         self.response.into_body()
-    }
-
-    /// The body as it comes, to be read from.
-    pub(crate) fn reader(self) -> impl AsyncRead + Unpin + Send + 'static {
-        let bytes = http_body_util::BodyDataStream::new(self.stream());
-        StreamReader::new(TryStreamExt::map_err(bytes, std::io::Error::other))
     }
 
     /// The connection, after the daemon has agreed to an upgrade.

@@ -45,8 +45,7 @@ pub(crate) struct Args {
     size: bool,
 }
 
-/// What a list of containers can show.
-pub(crate) const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 15] = [
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
     ("Image", "IMAGE"),
@@ -78,7 +77,7 @@ const MOUNT_WIDTH: usize = 15;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[derive(Default)]
-pub(crate) struct Container {
+struct Container {
     id: String,
     names: Option<Vec<String>>,
     image: String,
@@ -87,10 +86,10 @@ pub(crate) struct Container {
     command: String,
     created: i64,
     ports: Option<Vec<Port>>,
-    pub(crate) size_rw: i64,
+    size_rw: i64,
     size_root_fs: i64,
     labels: Option<BTreeMap<String, String>>,
-    pub(crate) state: String,
+    state: String,
     status: String,
     network_settings: NetworkSettings,
     mounts: Option<Vec<Mount>>,
@@ -143,8 +142,7 @@ fn format(args: &Args) -> Result<Format, crate::cli::template::TemplateError> {
     }
 }
 
-/// A line of the list.
-pub(crate) fn row(container: &Container, truncated: bool, now: i64) -> Row {
+fn row(container: &Container, truncated: bool, now: i64) -> Row {
     let labels = container.labels.clone().unwrap_or_default();
     let joined: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mounts = container.mounts.as_deref().unwrap_or_default();
