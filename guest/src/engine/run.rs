@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use crate::layout::Layout;
 use crate::transport::Transport;
 
 /// Where init put the pipe on which it waits for [`READY`].
-const READY_PIPE: &str = "/proc/self/fd/3";
+const READY_PIPE: RawFd = 3;
 const READY: &[u8] = b"ready\n";
 /// The API inside the machine, for containers that a client gives it to.
 pub(super) const SOCKET: &str = "docker.sock";
@@ -99,9 +100,13 @@ async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError>
     Ok(())
 }
 
+/// Opened anew, because what init left open would be inherited by every shim.
 fn ready_pipe() -> Option<File> {
-    let pipe = File::options().write(true).open(READY_PIPE).ok()?;
-    pipe.metadata().ok()?.file_type().is_fifo().then_some(pipe)
+    let pipe = File::options().write(true).open(format!("/proc/self/fd/{READY_PIPE}")).ok()?;
+    let is_ours = pipe.metadata().ok()?.file_type().is_fifo();
+    // It is nobody's: nothing of ours was opened before this.
+    is_ours.then(|| nix::unistd::close(READY_PIPE).ok())??;
+    Some(pipe)
 }
 
 fn read_configure(layout: &Layout) -> io::Result<Configure> {
