@@ -328,6 +328,29 @@ fn a_killed_shim_takes_its_container_along_and_the_next_launch_cleans_up() {
 }
 
 #[test]
+fn a_container_is_ended_with_nothing_left_whatever_it_is_at() {
+    isolated("a_container_is_ended_with_nothing_left_whatever_it_is_at", async |machine: Machine| {
+        let host = || HostConfig { pid_mode: Some("host".into()), ..Default::default() };
+        let (waits, _) = machine.default_container(&["sleep", "1000"], host()).launch().await.unwrap();
+        waits.end().await.unwrap();
+
+        let (over, _) = machine.default_container(&["true"], host()).launch().await.unwrap();
+        over.start().await.unwrap();
+        over.wait().await.unwrap();
+        over.end().await.unwrap();
+
+        // The kernel ends the first process with its shim, and nobody the second one.
+        let both = ["sh", "-c", "sleep 1000 & exec sleep 1000"];
+        let (killed, pid) = machine.default_container(&both, host()).launch().await.unwrap();
+        killed.start().await.unwrap();
+        machine.kill_shim_of(pid);
+        machine.gone(pid).await;
+        killed.end().await.unwrap();
+        assert!(machine.is_clean(), "{:?}", machine.leftovers());
+    });
+}
+
+#[test]
 fn a_shim_that_is_asked_to_end_kills_its_container_and_tells_the_exit() {
     isolated(
         "a_shim_that_is_asked_to_end_kills_its_container_and_tells_the_exit",

@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use holm_api::network::{GATEWAY_V4, HOST_V4};
-use nix::sys::signal::Signal;
 
 use super::container::{Answer, Attached};
 use super::logging;
@@ -21,7 +20,7 @@ use super::{Engine, EngineError};
 use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{Joined, SpecInput, spec};
 use crate::network::{Endpoint, EndpointRequest, loopback_only};
-use crate::shim::client::{self, ShimClient, ShimError, Streams};
+use crate::shim::client::{self, ShimClient, Streams};
 use crate::shim::protocol::{Failure, FailureKind, Overlay, ShimConfig, Stdin, WindowSize};
 
 /// Docker's exit code of a container that could not be started.
@@ -129,7 +128,10 @@ async fn create_and_start(
     match connect_and_start(engine, definition, &shim, pid, endpoint, attaches).await {
         Ok(()) => Ok((shim, pid)),
         Err(error) => {
-            undo(&shim).await;
+            // A start that failed because the program is missing has ended the container's process already.
+            if let Err(left) = shim.end().await {
+                tracing::warn!("a container that did not start is not cleared away: {left}");
+            }
             Err(error)
         }
     }
@@ -152,21 +154,6 @@ async fn connect_and_start(
         connect(shim, streams, answer).await;
     }
     Ok(shim.start().await?)
-}
-
-/// Ends a container that was created and not started, and its shim.
-async fn undo(shim: &ShimClient) {
-    // A start that failed because the program is missing has ended the container's process already.
-    let _ = shim.signal(Signal::SIGKILL as i32, true).await;
-    let ended = async {
-        shim.wait().await?;
-        shim.forget().await
-    };
-    if let Err(error) = ended.await
-        && !matches!(error, ShimError::Gone)
-    {
-        tracing::warn!("a container that did not start is not cleared away: {error}");
-    }
 }
 
 fn shim_config(

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use holm_api::ContainerId;
 use holm_api::link::Configure;
-use nix::sys::signal::Signal;
 
 use super::events::Events;
 use super::exec::Execs;
@@ -179,12 +178,19 @@ async fn examine(layout: &Layout, definition: Definition, mut status: Status) ->
         }
         (_, Ok(_)) => {
             // Its start was never acknowledged, so nobody counts on it.
-            clear_shim(&shim).await;
+            if let Err(error) = shim.end().await {
+                tracing::warn!("a shim without container stays: {error}");
+            }
             None
         }
-        (State::Running { .. } | State::Paused { .. }, Err(_)) => {
+        (State::Running { .. } | State::Paused { .. }, Err(error)) => {
             // A rule cannot refuse an exit.
             let _ = status.life.apply(missed_exit(&shim).await, policy);
+            clear_after(&shim, &error).await;
+            None
+        }
+        (State::Starting, Err(error)) => {
+            clear_after(&shim, &error).await;
             None
         }
         (_, Err(_)) => None,
@@ -200,6 +206,15 @@ async fn examine(layout: &Layout, definition: Definition, mut status: Status) ->
     Found { definition, status, shim: adopted }
 }
 
+/// A shim that was killed has left a cgroup, and processes where they are not the container's own to end.
+async fn clear_after(shim: &ShimClient, error: &ShimError) {
+    if matches!(error, ShimError::Gone)
+        && let Err(error) = shim.forget().await
+    {
+        tracing::warn!("what a killed shim left is not cleared away: {error}");
+    }
+}
+
 async fn missed_exit(shim: &ShimClient) -> Event {
     match shim.recorded_exit().await {
         Ok(Some(ExitStatus { code, oom_killed, unix_nanos })) => {
@@ -207,17 +222,5 @@ async fn missed_exit(shim: &ShimClient) -> Event {
             Event::Exited { code, oom_killed, at }
         }
         Ok(None) | Err(_) => Event::Exited { code: EXIT_UNKNOWN, oom_killed: false, at: Utc::now() },
-    }
-}
-
-async fn clear_shim(shim: &ShimClient) {
-    let cleared = async {
-        shim.signal(Signal::SIGKILL as i32, true).await?;
-        shim.wait().await?;
-        shim.forget().await
-    };
-    match cleared.await {
-        Ok(()) | Err(ShimError::Gone | ShimError::Container(_)) => {}
-        Err(error) => tracing::warn!("a shim without container stays: {error}"),
     }
 }

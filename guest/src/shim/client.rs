@@ -30,6 +30,8 @@ const CREATE_DEADLINE: Duration = Duration::from_secs(60);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a further process may take until it is its program. As long as moby's daemon waits for a probe.
 const EXEC_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a killed container may take to end.
+const KILL_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take to unmount the root of an exited container.
 const CLEAN_UP_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -239,6 +241,17 @@ impl ShimClient {
         let bundle = self.bundle.clone();
         let removed = tokio::task::spawn_blocking(move || leftovers::remove_after_kill(&bundle)).await;
         Ok(leftovers::absent_is_fine(removed.unwrap_or_else(|panicked| Err(io::Error::other(panicked))))?)
+    }
+
+    /// Ends the container, whatever it is at, and its shim, where they have not ended yet. Nothing is left of either.
+    pub async fn end(&self) -> Result<(), ShimError> {
+        // Refused where it has ended; then there is nothing to signal.
+        let _ = self.signal(libc::SIGKILL, true).await;
+        match timeout(KILL_DEADLINE, self.wait()).await {
+            Ok(Ok(_) | Err(ShimError::Gone)) => self.forget().await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ShimError::Silent(KILL_DEADLINE)),
+        }
     }
 
     async fn done(&self, request: Request) -> Result<(), ShimError> {
