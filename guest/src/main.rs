@@ -1,9 +1,10 @@
-//! `holmd`: Holm inside its Linux machine. One static program, three processes.
+//! `holmd`: Holm inside its Linux machine. One static program, four processes.
 //!
 //! ```text
 //!   holmd init     PID 1: boot steps, the link to the host, reaping; parses nothing from outside
 //!     ├─ holmd engine   the Engine API: images, containers, networks; may die and be started again
-//!     └─ holmd shim     one a container: owns its streams, log and exit status; outlives the engine
+//!     ├─ holmd shim     one a container: owns its streams, log and exit status; outlives the engine
+//!     └─ holmd files    one for each look into a container's files: cp, export, diff, commit
 //! ```
 //!
 //! Inside the engine the arrows run one way, `api → engine → {image, snapshot, container, network}`, and
@@ -14,6 +15,7 @@
 mod api;
 mod container;
 mod engine;
+mod files;
 mod image;
 mod init;
 mod inside;
@@ -43,6 +45,8 @@ enum Command {
         /// Folder with config.json and shim.json
         bundle: PathBuf,
     },
+    /// Look into a container's files, or change them; started by the engine
+    Files,
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Engine(args) => engine::run(args),
         Command::Shim { bundle } => shim::run(bundle),
+        Command::Files => files::run(),
     }
 }
 

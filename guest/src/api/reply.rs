@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -82,6 +83,18 @@ where
     let (sender, receiver) = mpsc::channel(PIECES);
     let writer = AbortOnDropHandle::new(tokio::spawn(write(Pieces(sender))));
     let mut response = Response::new(Body::from_stream(Written { receiver, _writer: writer }));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// 200 at once, then the bytes that come from `pieces`. An error in place of a piece breaks the answer off, so that
+/// no client takes what it has for all there is.
+pub(crate) fn content(content_type: &'static str, pieces: mpsc::Receiver<io::Result<Bytes>>) -> Response {
+    let pieces = futures_util::stream::unfold(pieces, async |mut pieces| {
+        let piece = pieces.recv().await?;
+        Some((piece, pieces))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

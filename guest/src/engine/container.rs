@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holm_api::ContainerId;
 use holm_api::models::HostConfig;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot, watch};
 
 use super::EngineError;
 use super::health::Health;
@@ -110,6 +110,8 @@ struct Handle {
     status: watch::Receiver<Status>,
     health: watch::Receiver<Option<Health>>,
     requests: mpsc::Sender<Request>,
+    /// Held by all who look at its files, and alone by whoever starts or removes it.
+    files: Arc<RwLock<()>>,
 }
 
 impl Container {
@@ -118,9 +120,10 @@ impl Container {
         status: watch::Receiver<Status>,
         health: watch::Receiver<Option<Health>>,
         requests: mpsc::Sender<Request>,
+        files: Arc<RwLock<()>>,
     ) -> Self {
         let id = definition.borrow().id.clone();
-        Self(Arc::new(Handle { id, definition, status, health, requests }))
+        Self(Arc::new(Handle { id, definition, status, health, requests, files }))
     }
 
     /// Its id.
@@ -131,6 +134,11 @@ impl Container {
     /// What it is at this moment: a client may rename it or change its limits.
     pub(crate) fn definition(&self) -> Arc<Definition> {
         self.0.definition.borrow().clone()
+    }
+
+    /// Keeps it from starting, and from going, while somebody looks at its files.
+    pub(super) async fn hold_files(&self) -> OwnedRwLockReadGuard<()> {
+        self.0.files.clone().read_owned().await
     }
 
     /// How it is at this moment.

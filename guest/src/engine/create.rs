@@ -71,9 +71,16 @@ impl Engine {
         let mut definition = definition(self, id, name, request, image)?;
         definition.mounts = self.take_mounts(&definition).await?;
         let (engine, written) = (self.clone(), definition.clone());
-        match blocking(move || write(&engine, &written)).await {
+        let made = match blocking(move || write(&engine, &written)).await {
+            Ok(warnings) => self.populate(&definition).await.map(|()| warnings),
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(warnings) => Ok((definition, warnings)),
             Err(error) => {
+                let folder = self.layout().container(&definition.id);
+                // The first error counts; a leftover goes at the next start.
+                let _ = tokio::task::spawn_blocking(move || records::remove(&folder)).await;
                 self.release_mounts(&definition, &definition.mounts, AnonymousVolumes::Remove).await;
                 Err(error)
             }

@@ -46,6 +46,14 @@ pub(crate) enum EngineError {
     /// What a volume cannot do, in the words of the module that met it.
     #[error(transparent)]
     Volume(VolumeError),
+    /// A path that leads to nothing in a container.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile {
+        /// As the client wrote it.
+        path: String,
+        /// Likewise.
+        container: String,
+    },
     /// Two or more ids begin so.
     #[error("multiple IDs found with provided prefix: {0}")]
     AmbiguousId(String),
@@ -123,6 +131,7 @@ impl EngineError {
                 FailureKind::Other => ErrorKind::Internal,
             },
             Self::While { cause, .. } => cause.kind(),
+            Self::NoSuchFile { .. } => ErrorKind::NotFound,
             Self::Volume(error) => super::volumes::kind(&error.problem),
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Unavailable(_) => ErrorKind::Unavailable,

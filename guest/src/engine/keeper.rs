@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{RwLock, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -56,6 +56,8 @@ pub(super) struct Keeper {
     keep_after_exit: bool,
     /// Its health check, which ends with this task.
     _health: Option<AbortOnDropHandle<()>>,
+    /// Held alone while it is started or removed: nobody looks at its files meanwhile.
+    files: Arc<RwLock<()>>,
 }
 
 /// Starts the task of a container that is made or was found. `adopted` is the shim that an earlier engine
@@ -71,8 +73,9 @@ pub(super) fn spawn(
     let (status, watcher) = watch::channel(status);
     let (sender, requests) = mpsc::channel(REQUESTS);
     let exit = adopted.clone().map(exit_of);
+    let files = Arc::<RwLock<()>>::default();
     let (health, seen) = watch::channel(None);
-    let container = Container::new(shown, watcher, seen, sender);
+    let container = Container::new(shown, watcher, seen, sender, files.clone());
     let keeper = Keeper {
         engine: engine.clone(),
         definition,
@@ -84,6 +87,7 @@ pub(super) fn spawn(
         back_off: None,
         attaches: Vec::new(),
         keep_after_exit: false,
+        files,
         _health: health::watch_over(engine, container.clone(), health),
     };
     tokio::spawn(keeper.run());
@@ -172,6 +176,7 @@ impl Keeper {
 
     /// Carries out `Action::Launch`.
     async fn launch(&mut self) -> Result<(), EngineError> {
+        let _alone = self.files.clone().write_owned().await;
         let attaches = std::mem::take(&mut self.attaches);
         match launch::launch(&self.engine, &self.definition, attaches).await {
             Ok(Launched { shim, pid, endpoint }) => {
@@ -279,6 +284,7 @@ impl Keeper {
 
     /// Carries out `Action::Delete`.
     async fn delete(&mut self, anonymous: AnonymousVolumes) -> Result<(), EngineError> {
+        let _alone = self.files.clone().write_owned().await;
         let folder = self.engine.layout().container(&self.definition.id);
         let removed = tokio::task::spawn_blocking(move || records::remove(&folder)).await;
         let removed = removed.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));

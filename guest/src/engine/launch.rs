@@ -21,7 +21,7 @@ use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{Joined, SpecInput, spec};
 use crate::network::{Endpoint, EndpointRequest, loopback_only};
 use crate::shim::client::{self, ShimClient, Streams};
-use crate::shim::protocol::{Failure, FailureKind, Overlay, ShimConfig, Stdin, WindowSize};
+use crate::shim::protocol::{Failure, FailureKind, ShimConfig, Stdin, WindowSize};
 
 /// Docker's exit code of a container that could not be started.
 const EXIT_NOT_STARTED: i32 = 128;
@@ -173,12 +173,7 @@ fn shim_config(
         id: definition.id.clone(),
         socket: layout.shim_socket(&definition.id),
         runtime: layout.runtime(),
-        rootfs: Overlay {
-            lower: engine.layers().lower_dirs(&definition.image.diff_ids),
-            upper: folder.join("upper"),
-            work: folder.join("work"),
-            target: folder.join("bundle/rootfs"),
-        },
+        rootfs: engine.root_of(definition, folder),
         sources: served.sources,
         terminal: definition.has_terminal().then(|| window_size(definition)),
         stdin,

@@ -15,7 +15,7 @@ mod failure;
 mod input;
 mod leftovers;
 mod log;
-mod message;
+pub(crate) mod message;
 pub mod protocol;
 pub mod reaper;
 pub(crate) mod rootfs;

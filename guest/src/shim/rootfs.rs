@@ -89,23 +89,36 @@ impl Rootfs {
 /// of fsconfig(2) came with 6.8). So the folders are opened, and named by descriptor, as seen from
 /// `/proc/self/fd`; a comma or a colon in a path is harmless as well.
 fn mount_overlay(overlay: &Overlay) -> io::Result<()> {
-    let folder = |path: &PathBuf| -> io::Result<OwnedFd> {
-        open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| io::Error::new(io::Error::from(e).kind(), format!("{}: {e}", path.display())))
-    };
     let lower = overlay.lower.iter().map(folder).collect::<io::Result<Vec<_>>>()?;
     let (upper, work) = (folder(&overlay.upper)?, folder(&overlay.work)?);
-    let names: Vec<_> = lower.iter().map(|layer| layer.as_fd().as_raw_fd().to_string()).collect();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off",
-        names.join(":"),
+    // The upper folder alone has to tell what changed, for `diff` and `commit`.
+    let more = format!(
+        "upperdir={},workdir={},index=off,redirect_dir=off,metacopy=off",
         upper.as_raw_fd(),
         work.as_raw_fd()
     );
+    mount_by_descriptors(&lower, &more, &overlay.target)
+}
+
+/// Mounts two or more layers, the topmost first, with nothing to write to.
+pub(crate) fn mount_lower(lower: &[PathBuf], target: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(target)?;
+    let lower = lower.iter().map(folder).collect::<io::Result<Vec<_>>>()?;
+    mount_by_descriptors(&lower, "index=off,metacopy=off", target)
+}
+
+fn folder(path: &PathBuf) -> io::Result<OwnedFd> {
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| io::Error::new(io::Error::from(e).kind(), format!("{}: {e}", path.display())))
+}
+
+fn mount_by_descriptors(lower: &[OwnedFd], more: &str, target: &Path) -> io::Result<()> {
+    let names: Vec<_> = lower.iter().map(|layer| layer.as_fd().as_raw_fd().to_string()).collect();
+    let options = format!("lowerdir={},{more}", names.join(":"));
     let options = std::ffi::CString::new(options).expect("numbers and names without NUL");
     let home = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::process::chdir("/proc/self/fd")?;
-    let mounted = mount("overlay", &overlay.target, "overlay", MountFlags::empty(), options.as_c_str());
+    let mounted = mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str());
     rustix::process::fchdir(home)?;
     Ok(mounted?)
 }

@@ -13,7 +13,7 @@ mod tree;
 mod unpack;
 mod usage;
 
-pub(crate) use unpack::UnpackError;
+pub(crate) use unpack::{Rules, UnpackError, unpack_into};
 pub(crate) use usage::usage;
 
 use std::collections::HashSet;

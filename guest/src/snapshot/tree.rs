@@ -58,6 +58,25 @@ impl Inside {
         Ok(Self(clean.join(&b'/')))
     }
 
+    /// The root itself.
+    pub(super) fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// A path below this one.
+    pub(super) fn join(&self, below: &Self) -> Self {
+        match (self.is_root(), below.is_root()) {
+            (true, _) => below.clone(),
+            (_, true) => self.clone(),
+            _ => Self([&self.0, &b"/"[..], &below.0].concat()),
+        }
+    }
+
+    /// As a process in the tree would write it.
+    pub(super) fn shown(&self) -> Vec<u8> {
+        [&b"/"[..], &self.0].concat()
+    }
+
     pub(super) fn is_root(&self) -> bool {
         self.0.is_empty()
     }

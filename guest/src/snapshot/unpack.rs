@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{FileType, XattrFlags};
@@ -20,6 +21,38 @@ const OPAQUE_MARK: &[u8] = b".wh..wh..opq";
 /// aufs' own files; they mean nothing elsewhere.
 const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
+/// How an archive that is no layer is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Names that mean "not here" in a layer mean that.
+    whiteouts: bool,
+    /// A folder may become a file, and the other way round.
+    replaces: bool,
+    /// The archive's own root says how the folder itself is to be.
+    fills: bool,
+    /// Whose all of it is; `None` for what the archive says.
+    owner: Option<(u32, u32)>,
+}
+
+impl Rules {
+    const LAYER: Self = Self { whiteouts: true, replaces: true, fills: true, owner: None };
+
+    /// For files that are copied as they are.
+    pub(crate) fn copied(replaces: bool) -> Self {
+        Self { whiteouts: false, replaces, fills: false, owner: None }
+    }
+
+    /// For a folder that becomes the copy of another one.
+    pub(crate) fn filling() -> Self {
+        Self { whiteouts: false, ..Self::LAYER }
+    }
+
+    /// The same, with all of it owned by one user.
+    pub(crate) fn owned_by(self, uid: u32, gid: u32) -> Self {
+        Self { owner: Some((uid, gid)), ..self }
+    }
+}
 
 /// Why a layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +74,12 @@ pub(crate) enum UnpackError {
     /// A whiteout that hides nothing that could have a name.
     #[error("{:?} is no whiteout", String::from_utf8_lossy(.0))]
     Whiteout(Vec<u8>),
+    /// A folder in a file's place, which the client does not want to lose.
+    #[error("cannot overwrite directory {:?} with non-directory", String::from_utf8_lossy(.0))]
+    FolderInPlace(Vec<u8>),
+    /// The other way round.
+    #[error("cannot overwrite non-directory {:?} with directory", String::from_utf8_lossy(.0))]
+    FileInPlace(Vec<u8>),
     /// More members than are taken.
     #[error("the layer has more than {MOST_ENTRIES} files")]
     TooMany,
@@ -72,9 +111,25 @@ impl From<UnpackError> for io::Error {
 /// Unpacks `tar` into the empty directory `root`, reads the stream to its end, and returns the bytes that the
 /// files have. After an error, `root` holds whatever came before it.
 pub(super) fn unpack(root: &Path, tar: &mut dyn Read) -> Result<u64, UnpackError> {
+    unpack_by(root, Path::new("/"), Rules::LAYER, tar)
+}
+
+/// Unpacks `tar` into the folder `place` of the tree `root`, which nothing in the archive leaves; links in the tree
+/// mean what they mean there.
+pub(crate) fn unpack_into(
+    root: &Path,
+    place: &Path,
+    rules: Rules,
+    tar: &mut dyn Read,
+) -> Result<(), UnpackError> {
+    unpack_by(root, place, rules, tar).map(drop)
+}
+
+fn unpack_by(root: &Path, place: &Path, rules: Rules, tar: &mut dyn Read) -> Result<u64, UnpackError> {
     let tree = Tree::open(root)?;
+    let place = Inside::clean(place.as_os_str().as_bytes()).unwrap_or_else(|_| Inside::root());
     let mut archive = Archive::new(tar);
-    let mut unpacking = Unpacking { tree, times: HashMap::new(), size: 0, warned: false };
+    let mut unpacking = Unpacking { tree, place, rules, times: HashMap::new(), size: 0, warned: false };
     let mut entries = 0;
     while let Some(entry) = archive.next()? {
         entries += 1;
@@ -90,6 +145,9 @@ pub(super) fn unpack(root: &Path, tar: &mut dyn Read) -> Result<u64, UnpackError
 
 struct Unpacking {
     tree: Tree,
+    /// Where in the tree.
+    place: Inside,
+    rules: Rules,
     /// Set last, since making something in a directory changes its time.
     times: HashMap<Inside, (i64, u32)>,
     size: u64,
@@ -98,28 +156,31 @@ struct Unpacking {
 
 impl Unpacking {
     fn take<R: Read>(&mut self, entry: &Entry, archive: &mut Archive<R>) -> Result<(), UnpackError> {
-        let path = Inside::clean(&entry.path).map_err(|_| UnpackError::Outside(entry.path.clone()))?;
+        let inner = Inside::clean(&entry.path).map_err(|_| UnpackError::Outside(entry.path.clone()))?;
+        let path = self.place.join(&inner);
         let failed = |cause| UnpackError::Write { path: entry.path.clone(), cause };
         let (_, name) = path.split();
-        if name == OPAQUE_MARK {
+        if self.rules.whiteouts && name == OPAQUE_MARK {
             let folder = self.tree.place(&path).map_err(failed)?.folder();
             return folder.set_xattr(OPAQUE, b"y").map_err(failed);
         }
-        if name.starts_with(AUFS) {
+        if self.rules.whiteouts && name.starts_with(AUFS) {
             return Ok(());
         }
-        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+        if let Some(hidden) = name.strip_prefix(WHITEOUT).filter(|_| self.rules.whiteouts) {
             if matches!(hidden, b"" | b"." | b"..") {
                 return Err(UnpackError::Whiteout(entry.path.clone()));
             }
             return self.hide(&path.sibling(hidden), entry).map_err(failed);
         }
-        if path.is_root() {
+        if inner.is_root() {
             return match entry.kind {
+                Kind::Directory if !self.rules.fills => Ok(()),
                 Kind::Directory => self.take_directory(&path, entry).map_err(failed),
                 _ => Err(UnpackError::Outside(entry.path.clone())),
             };
         }
+        self.check_replacing(&path, entry)?;
         match &entry.kind {
             Kind::Directory => self.take_directory(&path, entry).map_err(failed),
             Kind::File { size, segments } => {
@@ -138,13 +199,14 @@ impl Unpacking {
                 if target.is_root() {
                     return Err(outside());
                 }
+                let target = self.place.join(&target);
                 let target = self.tree.find(&target).map_err(failed)?;
                 // Owner, mode and time are those of the file, and came with it.
                 self.make(&path, |place| place.create_link(&target)).map_err(failed).map(drop)
             }
             Kind::Symlink(text) => {
                 let place = self.make(&path, |place| place.create_symlink(text)).map_err(failed)?.0;
-                place.own_link(ownership(entry)).map_err(failed)?;
+                place.own_link(self.ownership(entry)).map_err(failed)?;
                 self.finish(&place, entry).map_err(failed)
             }
             Kind::Character { major, minor } => {
@@ -155,6 +217,28 @@ impl Unpacking {
             }
             Kind::Fifo => self.take_node(&path, entry, FileType::Fifo, (0, 0)).map_err(failed),
         }
+    }
+
+    /// Whether what is there may be replaced, in moby's words.
+    fn check_replacing(&mut self, path: &Inside, entry: &Entry) -> Result<(), UnpackError> {
+        if self.rules.replaces {
+            return Ok(());
+        }
+        let failed = |cause| UnpackError::Write { path: entry.path.clone(), cause };
+        let there = self.tree.place(path).and_then(|place| place.kind()).map_err(failed)?;
+        let is_folder = entry.kind == Kind::Directory;
+        match there {
+            Some(FileType::Directory) if !is_folder => Err(UnpackError::FolderInPlace(path.shown())),
+            Some(kind) if kind != FileType::Directory && is_folder => {
+                Err(UnpackError::FileInPlace(path.shown()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ownership(&self, entry: &Entry) -> Ownership {
+        let (uid, gid) = self.rules.owner.unwrap_or((entry.uid, entry.gid));
+        Ownership { uid, gid, mode: entry.mode }
     }
 
     /// Makes something at `path`, in place of what is there.
@@ -183,7 +267,7 @@ impl Unpacking {
                 place.set_xattr(OPAQUE, b"y")?;
             }
         }
-        place.own(ownership(entry))?;
+        place.own(self.ownership(entry))?;
         self.set_xattrs(entry, |name, value| place.set_xattr(name, value))?;
         self.times.insert(path.clone(), entry.mtime);
         Ok(())
@@ -198,7 +282,7 @@ impl Unpacking {
     ) -> io::Result<()> {
         let device = rustix::fs::makedev(major, minor);
         let place = self.make(path, |place| place.create_node(kind, device))?.0;
-        place.own(ownership(entry))?;
+        place.own(self.ownership(entry))?;
         self.finish(&place, entry)
     }
 
@@ -217,7 +301,7 @@ impl Unpacking {
     }
 
     fn finish_file(&mut self, file: &File, entry: &Entry) -> io::Result<()> {
-        ownership(entry).give(file)?;
+        self.ownership(entry).give(file)?;
         self.set_xattrs(entry, |name, value| {
             Ok(rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())?)
         })?;
@@ -265,10 +349,6 @@ impl Unpacking {
         }
         Ok(())
     }
-}
-
-fn ownership(entry: &Entry) -> Ownership {
-    Ownership { uid: entry.uid, gid: entry.gid, mode: entry.mode }
 }
 
 /// As Docker does: an attribute that a file system cannot keep is no reason to refuse an image.

@@ -1,5 +1,6 @@
 //! `/containers`: translated to the engine and back.
 
+mod archive;
 mod attach;
 mod change;
 mod create;
@@ -30,6 +31,9 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/containers/{name}", delete(lifecycle::remove))
         .route("/containers/{name}/json", get(inspect::inspect))
         .route("/containers/{name}/logs", get(logs::logs))
+        .route("/containers/{name}/archive", get(archive::get).head(archive::head).put(archive::put))
+        .route("/containers/{name}/export", get(archive::export))
+        .route("/containers/{name}/changes", get(archive::changes))
         .route("/containers/{name}/stats", get(stats::stats))
         .route("/containers/{name}/start", post(lifecycle::start))
         .route("/containers/{name}/stop", post(lifecycle::stop))
