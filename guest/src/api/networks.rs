@@ -62,7 +62,7 @@ fn members(engine: &Engine, network: NetworkMode) -> Value {
     let running = engine.containers().into_iter().filter_map(|container| {
         let status = container.status();
         let definition = container.definition();
-        let mode = NetworkMode::of(&definition.host).ok()?;
+        let mode = NetworkMode::of(&definition.host).ok()??;
         status.life.pid().filter(|_| mode == network)?;
         let endpoint = status.endpoint.as_ref();
         let body = json!({

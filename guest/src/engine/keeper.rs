@@ -254,6 +254,7 @@ impl Keeper {
             self.engine.release(&endpoint).await;
         }
         self.engine.unmount_volumes(&self.definition).await;
+        self.engine.take_shared_memory(&self.definition);
         if exit.oom_killed {
             self.tell("oom", []);
         }
@@ -293,6 +294,8 @@ impl Keeper {
             return Err(EngineError::System { doing: "unable to remove filesystem".to_owned(), cause });
         }
         self.engine.release_mounts(&self.definition, &self.definition.mounts, anonymous).await;
+        // Of a container whose end nobody saw.
+        self.engine.take_shared_memory(&self.definition);
         // The name is free before anybody who waits for the removal hears of it.
         self.engine.forget(&self.definition);
         self.tell("destroy", []);

@@ -16,9 +16,9 @@ use super::logging;
 use super::mounts::Served;
 use super::networks::NetworkMode;
 use super::records::Definition;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, shared_memory};
 use crate::container::etc_files::{EtcContent, EtcFiles};
-use crate::container::{Joined, SpecInput, spec};
+use crate::container::{SpecInput, spec};
 use crate::network::{Endpoint, EndpointRequest, loopback_only};
 use crate::shim::client::{self, ShimClient, Streams};
 use crate::shim::protocol::{Failure, FailureKind, ShimConfig, Stdin, WindowSize};
@@ -67,6 +67,7 @@ pub(super) async fn launch(
         Ok((shim, pid)) => Ok(Launched { shim, pid, endpoint }),
         Err(error) => {
             engine.unmount_volumes(definition).await;
+            engine.take_shared_memory(definition);
             if let Some(endpoint) = &endpoint {
                 engine.release(endpoint).await;
             }
@@ -86,7 +87,7 @@ pub(super) async fn connect(shim: &ShimClient, streams: Streams, answer: Answer<
 }
 
 fn reserve(engine: &Engine, definition: &Definition) -> Result<Option<Endpoint>, EngineError> {
-    if NetworkMode::of(&definition.host)? != NetworkMode::Bridge {
+    if NetworkMode::of(&definition.host)? != Some(NetworkMode::Bridge) {
         return Ok(None);
     }
     let wish = definition.endpoints.get("bridge").and_then(|wish| wish.mac_address.as_deref());
@@ -109,17 +110,42 @@ async fn create_and_start(
     for needed in ["bundle/rootfs", "upper", "work"] {
         std::fs::create_dir_all(folder.join(needed)).map_err(EngineError::system("make a folder"))?;
     }
-    let files = EtcFiles::in_folder(&folder);
-    files.write(&etc_content(definition, endpoint)?).map_err(EngineError::system("write /etc/hosts"))?;
-    let served = engine.serve_mounts(definition, &bundle).await?;
+    if let Some(logs) = logging::path(definition, &folder).parent() {
+        std::fs::create_dir_all(logs).map_err(EngineError::system("make a folder for logs"))?;
+    }
+    let sharing = engine.sharing(definition)?;
+    shared_memory::make(engine.layout(), definition).map_err(EngineError::system("make shared memory"))?;
+    let mut config = definition.config.clone();
+    let files = match &sharing.network {
+        // One network, one name, and one set of files about both.
+        Some(partner) => {
+            let theirs = partner.definition();
+            config.hostname.clone_from(&theirs.config.hostname);
+            config.domainname.clone_from(&theirs.config.domainname);
+            EtcFiles::in_folder(&engine.layout().container(partner.id()))
+        }
+        None => {
+            let files = EtcFiles::in_folder(&folder);
+            files
+                .write(&etc_content(definition, endpoint)?)
+                .map_err(EngineError::system("write /etc/hosts"))?;
+            files
+        }
+    };
+    let mut served = engine.serve_mounts(definition, &bundle).await?;
+    if let Some(shared) = sharing.shared_memory
+        && !served.mounts.iter().any(|mount| mount.destination() == shared.destination())
+    {
+        served.mounts.push(shared);
+    }
     let (spec, _warned_at_create) = spec(&SpecInput {
         id: &definition.id,
-        config: &definition.config,
+        config: &config,
         host: &definition.host,
         rootfs: &rootfs,
         files: &files,
         mounts: &served.mounts,
-        joined: Joined::default(),
+        joined: sharing.namespaces,
         program: engine.program(),
         abilities: engine.abilities(),
     })?;
@@ -147,7 +173,7 @@ async fn connect_and_start(
 ) -> Result<(), EngineError> {
     match (endpoint, NetworkMode::of(&definition.host)?) {
         (Some(endpoint), _) => engine.bridge().attach(pid, endpoint).await?,
-        (None, NetworkMode::None) => loopback_only(pid).await?,
+        (None, Some(NetworkMode::None)) => loopback_only(pid).await?,
         (None, _) => {}
     }
     for (streams, answer) in attaches {

@@ -26,16 +26,16 @@ pub(crate) enum NetworkMode {
 }
 
 impl NetworkMode {
-    /// What a client's wish means. Networks of one's own and those of other containers are not there yet.
-    pub(crate) fn of(host: &models::HostConfig) -> Result<Self, EngineError> {
+    /// What a client's wish means; `None` is another container's network. Networks of one's own are not there yet.
+    pub(crate) fn of(host: &models::HostConfig) -> Result<Option<Self>, EngineError> {
         match host.network_mode.as_deref().unwrap_or_default() {
-            "" | "default" | "bridge" => Ok(Self::Bridge),
-            "host" => Ok(Self::Host),
-            "none" => Ok(Self::None),
-            other if other.starts_with("container:") => Err(EngineError::NotImplemented(format!(
-                "Holm {} cannot join another container's network yet",
-                holm_api::VERSION
-            ))),
+            "" | "default" | "bridge" => Ok(Some(Self::Bridge)),
+            "host" => Ok(Some(Self::Host)),
+            "none" => Ok(Some(Self::None)),
+            "container" | "container:" => Err(EngineError::Invalid(
+                "invalid network mode: invalid container format container:<name|id>".to_owned(),
+            )),
+            other if other.starts_with("container:") => Ok(None),
             other => Err(EngineError::NoSuchNetwork(other.to_owned())),
         }
     }

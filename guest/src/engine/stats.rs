@@ -34,7 +34,8 @@ impl Engine {
         let Some(pid) = container.status().life.pid() else { return Ok(None) };
         let definition = container.definition();
         let folder = cgroup::folder(&definition.host, &definition.id);
-        let shares_network = NetworkMode::of(&definition.host).is_ok_and(|mode| mode == NetworkMode::Host);
+        let shares_network =
+            NetworkMode::of(&definition.host).is_ok_and(|mode| mode == Some(NetworkMode::Host));
         // The kernel adds up the counters of all processors when it is asked.
         let measured = tokio::task::spawn_blocking(move || {
             // It may end at any moment.

@@ -4,7 +4,7 @@
 use holm_api::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
 
 use super::networks::NetworkMode;
-use super::{EngineError, health, launch, mounts, parse_signal};
+use super::{EngineError, health, joined, launch, mounts, parse_signal};
 
 /// Names of the one runtime there is.
 const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
@@ -89,11 +89,14 @@ fn check_network(config: &ContainerConfig, host: &HostConfig) -> Result<(), Engi
     let network = match NetworkMode::of(host) {
         // Docker finds out when the container starts: the network may be made in between.
         Err(EngineError::NoSuchNetwork(_)) => None,
-        other => Some(other?),
+        other => other?,
     };
     let host_names = host.uts_mode.as_deref() == Some("host");
     if host_names && config.hostname.as_deref().is_some_and(|name| !name.is_empty()) {
         return Err(invalid("conflicting options: hostname and the UTS mode".to_owned()));
+    }
+    if let Some(conflict) = joined_network_conflict(config, host) {
+        return Err(invalid(format!("conflicting options: {conflict}")));
     }
     let links = host.links.iter().flatten().next().is_some();
     if network == Some(NetworkMode::Host) && links {
@@ -104,17 +107,40 @@ fn check_network(config: &ContainerConfig, host: &HostConfig) -> Result<(), Engi
     Ok(())
 }
 
+/// What cannot be one's own with another container's network.
+fn joined_network_conflict(config: &ContainerConfig, host: &HostConfig) -> Option<&'static str> {
+    fn some<T>(list: Option<&[T]>) -> bool {
+        list.is_some_and(|list| !list.is_empty())
+    }
+    joined::named(host.network_mode.as_deref())?;
+    let ports = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    [
+        (config.hostname.as_deref().is_some_and(|name| !name.is_empty()), "hostname and the network mode"),
+        (
+            some(host.links.as_deref()),
+            "container type network can't be used with links. This would result in undefined behavior",
+        ),
+        (some(host.dns.as_deref()), "dns and the network mode"),
+        (some(host.extra_hosts.as_deref()), "custom host-to-IP mapping and the network mode"),
+        (
+            ports || host.publish_all_ports == Some(true),
+            "port publishing and the container type network mode",
+        ),
+        (some(config.exposed_ports.as_deref()), "port exposing and the container type network mode"),
+    ]
+    .into_iter()
+    .find_map(|(wanted, conflict)| wanted.then_some(conflict))
+}
+
 /// What of the client's wish is not there yet.
 fn missing(host: &HostConfig) -> Option<&'static str> {
     fn some<T>(list: Option<&[T]>) -> bool {
         list.is_some_and(|list| !list.is_empty())
     }
-    let joins = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| mode.starts_with("container:"));
     [
         (host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()), "publish ports"),
         (host.publish_all_ports == Some(true), "publish ports"),
         (some(host.links.as_deref()), "link containers"),
-        (joins(&host.pid_mode) || joins(&host.ipc_mode), "join another container's namespaces"),
         (
             host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()),
             "limit a container's disk space",
@@ -177,6 +203,28 @@ mod tests {
         assert_eq!(
             refused(|config, _| config.env = Some(vec!["=x".to_owned()])),
             "invalid environment variable: =x"
+        );
+    }
+
+    #[test]
+    fn another_containers_network_comes_with_its_names_and_ports() {
+        let joined = |change: fn(&mut ContainerConfig, &mut HostConfig)| {
+            refused(|config, host| {
+                host.network_mode = Some("container:db".to_owned());
+                change(config, host);
+            })
+        };
+        assert_eq!(
+            joined(|config, _| config.hostname = Some("isle".to_owned())),
+            "conflicting options: hostname and the network mode"
+        );
+        assert_eq!(
+            joined(|config, _| config.exposed_ports = Some(vec!["80/tcp".to_owned()])),
+            "conflicting options: port exposing and the container type network mode"
+        );
+        assert_eq!(
+            refused(|_, host| host.network_mode = Some("container:".to_owned())),
+            "invalid network mode: invalid container format container:<name|id>"
         );
     }
 

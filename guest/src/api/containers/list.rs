@@ -150,7 +150,7 @@ impl Wish {
                 || (!life.is_running() && life.started_at.is_some() && self.exited.contains(&life.exit_code))
         };
         let by_network = || {
-            let mode = NetworkMode::of(&definition.host).map_or("", NetworkMode::name);
+            let mode = NetworkMode::of(&definition.host).ok().flatten().map_or("", NetworkMode::name);
             !filters.has("network") || filters.values("network").any(|wanted| wanted == mode)
         };
         let by_port = || {
@@ -209,7 +209,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
     let image = &definition.image;
     let still = engine.images().find(&image.reference).is_ok_and(|found| found.id() == image.id);
     let shown = if still { image.reference.clone() } else { image.id.to_string() };
-    let mode = NetworkMode::of(&definition.host).map_or("none", NetworkMode::name);
+    let mode = definition.host.network_mode.as_deref().unwrap_or("bridge");
     json!({
         "Id": definition.id.as_str(),
         "Names": [format!("/{}", definition.name)],

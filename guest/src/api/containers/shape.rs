@@ -119,7 +119,12 @@ pub(super) fn network_settings(engine: &Engine, definition: &Definition, status:
 
 /// The container's place on its network.
 pub(super) fn networks(engine: &Engine, definition: &Definition, status: &Status) -> Value {
-    let mode = NetworkMode::of(&definition.host).unwrap_or(NetworkMode::None);
+    let mode = match NetworkMode::of(&definition.host) {
+        Ok(Some(mode)) => mode,
+        // Another container's: none is its own.
+        Ok(None) => return json!({}),
+        Err(_) => NetworkMode::None,
+    };
     let running = status.life.pid().is_some();
     let network = engine.networks().id(mode).as_str();
     let endpoint_id = match running {
