@@ -1,16 +1,19 @@
 //! What a container said, afterwards and while it speaks.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use holm_tests::command::bounded;
-use holm_tests::home::Machine;
+use holm_tests::home::{Home, Machine};
+use holm_tests::http::{Request, exchange};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
 
 on_every_machine!(
     the_ends_times_and_sides_of_a_log_are_kept,
-    followers_see_every_line_and_end_with_the_container
+    followers_see_every_line_and_end_with_the_container,
+    each_driver_keeps_what_it_says,
 );
 
 fn the_ends_times_and_sides_of_a_log_are_kept(machine: Machine) {
@@ -48,4 +51,54 @@ fn followers_see_every_line_and_end_with_the_container(machine: Machine) {
     assert!(follower.wait().unwrap().success());
     let expected: String = (1..=2000).map(|number| format!("{number}\n")).collect();
     assert_eq!(text, format!("ready\n{expected}"));
+}
+
+/// Runs `script` to its end with these wishes about its log.
+fn said(home: &Home, name: &str, log: &str, script: &str) {
+    let body = format!(
+        r#"{{"Image":"busybox","Cmd":["sh","-c",{script:?}],"Env":["MODE=fast"],"Labels":{{"team":"red"}},"HostConfig":{{"LogConfig":{log}}}}}"#
+    );
+    let request = Request {
+        method: "POST",
+        host: "docker",
+        path: &format!("/containers/create?name={name}"),
+        content_type: Some("application/json"),
+        body: body.as_bytes(),
+    };
+    let created = exchange(UnixStream::connect(home.socket()).unwrap(), &request).unwrap();
+    assert_eq!(created.status, 201, "{}", created.text());
+    home.holm(&["start", name]).ok();
+    home.holm(&["wait", name]).ok();
+}
+
+fn each_driver_keeps_what_it_says(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    home.holm(&["pull", "-q", "busybox"]).ok();
+    said(&home, "local", r#"{"Type":"local"}"#, "echo kept; echo apart >&2");
+    let local = home.holm(&["logs", "local"]);
+    assert_eq!((local.stdout.as_str(), local.stderr.as_str()), ("kept\n", "apart\n"));
+    said(&home, "none", r#"{"Type":"none"}"#, "echo lost");
+    let refused = home.holm(&["logs", "none"]).fails_with(1);
+    assert!(refused.contains("configured logging driver does not support reading"), "{refused}");
+
+    // Two files of 10,000 bytes: of 2,000 lines only the last ones are left, in their order.
+    let rotated = r#"{"Type":"json-file","Config":{"max-size":"10k","max-file":"2"}}"#;
+    said(&home, "rotated", rotated, "seq 1 2000");
+    let lines = home.holm(&["logs", "rotated"]).ok();
+    let numbers: Vec<u32> = lines.lines().map(|line| line.parse().unwrap()).collect();
+    assert!((100..400).contains(&numbers.len()), "{} lines", numbers.len());
+    assert!(numbers.iter().rev().zip((1..=2000).rev()).all(|(number, expected)| *number == expected));
+    assert_eq!(home.holm(&["logs", "-n", "3", "rotated"]).ok(), "1998\n1999\n2000\n");
+
+    let detailed = r#"{"Type":"json-file","Config":{"labels":"team","env":"MODE"}}"#;
+    said(&home, "detailed", detailed, "echo hello");
+    let request = Request {
+        method: "GET",
+        host: "docker",
+        path: "/containers/detailed/logs?stdout=1&details=1",
+        content_type: None,
+        body: b"",
+    };
+    let details = exchange(UnixStream::connect(home.socket()).unwrap(), &request).unwrap();
+    assert_eq!(&details.body[8..], b"MODE=fast,team=red hello\n");
 }

@@ -84,7 +84,7 @@ fn constants() -> Value {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": null,
-            "Log": ["json-file", "none"],
+            "Log": ["json-file", "local", "none"],
         },
         "IPv4Forwarding": true,
         "Debug": false,

@@ -2,13 +2,14 @@
 //! on as it is written.
 //!
 //! ```text
-//!   tail.rs    where the last lines begin          entry.rs    one line of the file
+//!   tail.rs    where the last lines begin          entry.rs    one line of the file (stamp.rs: its time)
 //!   files.rs   the files, the oldest first         follow.rs   waits for more of them
 //! ```
 
 mod entry;
 mod files;
 mod follow;
+mod stamp;
 mod tail;
 mod timestamp;
 
@@ -17,7 +18,7 @@ pub(crate) use timestamp::Timestamp;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use holm_api::stream::Channel;
+use holm_api::stream::{Channel, HEADER};
 use tokio::time::Instant;
 
 use super::attach::Form;
@@ -25,12 +26,15 @@ use super::container::Container;
 use entry::Entry;
 use files::Files;
 use follow::Changes;
+use stamp::Stamp;
 
 /// Bytes that are gathered before they are sent.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = 64 * 1024;
+/// Bytes of one frame at most, but for a line that is longer.
+const FRAME: usize = 16 * 1024;
 
 /// What of a log a client wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogWish {
     /// Standard output.
     pub(crate) stdout: bool,
@@ -46,8 +50,8 @@ pub(crate) struct LogWish {
     pub(crate) follow: bool,
     /// Each line's time in front of it.
     pub(crate) timestamps: bool,
-    /// Room for the driver's attributes in front of it; this driver has none.
-    pub(crate) details: bool,
+    /// The container's attributes in front of it (`--details`); `None` shows none.
+    pub(crate) details: Option<String>,
     /// Framed or as it is.
     pub(crate) form: Form,
 }
@@ -70,12 +74,13 @@ pub(crate) async fn read<S: LogSink>(
     wish: LogWish,
     sink: &mut S,
 ) -> Result<(), S::Gone> {
-    let mut writer = Writer { wish, piece: Vec::with_capacity(PIECE) };
+    let mut writer = Writer::new(wish);
     match read_all(&container, path, &mut writer, sink).await {
         Ok(()) => sink.send(writer.take()).await,
         Err(Stop::Gone(gone)) => Err(gone),
         Err(Stop::Failed(error)) => {
-            writer.push(Channel::SystemError, [format!("Error grabbing logs: {error}\n").as_bytes()]);
+            let text = format!("Error grabbing logs: {error}\n");
+            writer.push(Channel::SystemError, |piece| piece.extend_from_slice(text.as_bytes()));
             sink.send(writer.take()).await
         }
     }
@@ -135,10 +140,20 @@ fn deadline(until: Timestamp) -> Instant {
 /// Turns lines of the file into what the client reads.
 struct Writer {
     wish: LogWish,
+    since: Option<Stamp>,
+    until: Option<Stamp>,
     piece: Vec<u8>,
+    /// The last frame of the piece: whose it is, and where it begins.
+    frame: Option<(Channel, usize)>,
 }
 
 impl Writer {
+    fn new(wish: LogWish) -> Self {
+        let stamp = |time: Option<Timestamp>| time.map(|time| Stamp::of(time.time()));
+        let (since, until) = (stamp(wish.since), stamp(wish.until));
+        Self { wish, since, until, piece: Vec::with_capacity(PIECE), frame: None }
+    }
+
     /// Takes a line of the file. Returns whether it is time to send.
     fn line(&mut self, line: &[u8]) -> bool {
         // A line that a lost power tore is no line.
@@ -147,30 +162,48 @@ impl Writer {
             Channel::Stdout => self.wish.stdout,
             _ => self.wish.stderr,
         };
-        let too_old = self.wish.since.is_some_and(|since| entry.time < since.time());
-        let too_new = self.wish.until.is_some_and(|until| entry.time > until.time());
+        let too_old = self.since.is_some_and(|since| entry.time < since);
+        let too_new = self.until.is_some_and(|until| entry.time > until);
         if !wanted || too_old || too_new {
             return false;
         }
-        let mut front = String::new();
-        if self.wish.timestamps {
-            front = entry.time.format("%Y-%m-%dT%H:%M:%S%.9fZ ").to_string();
-        }
-        if self.wish.details {
-            front.push(' ');
-        }
-        self.push(entry.channel, [front.as_bytes(), entry.text.as_bytes()]);
+        let timestamps = self.wish.timestamps;
+        let details = self.wish.details.take();
+        self.push(entry.channel, |piece| {
+            if timestamps {
+                piece.extend_from_slice(entry.time.as_bytes());
+                piece.push(b' ');
+            }
+            if let Some(details) = &details {
+                piece.extend_from_slice(details.as_bytes());
+                piece.push(b' ');
+            }
+            entry.text.append_to(piece);
+        });
+        self.wish.details = details;
         self.piece.len() >= PIECE
     }
 
-    /// Straight into the piece: a log has millions of lines.
-    fn push<const N: usize>(&mut self, channel: Channel, parts: [&[u8]; N]) {
-        let length = parts.iter().map(|part| part.len()).sum();
-        self.piece.extend(self.wish.form.header(channel, length).into_iter().flatten());
-        parts.iter().for_each(|part| self.piece.extend_from_slice(part));
+    /// Straight into the piece: a log has millions of lines. A follower gets a frame for each line, as moby sends it;
+    /// who reads what is there gets as many in one as fit, since clients take each frame on its own.
+    fn push(&mut self, channel: Channel, write: impl FnOnce(&mut Vec<u8>)) {
+        let goes_on = self.frame.filter(|(whose, start)| {
+            *whose == channel && !self.wish.follow && self.piece.len() - start < FRAME
+        });
+        let start = goes_on.map_or(self.piece.len(), |(_, start)| start);
+        if goes_on.is_none() {
+            self.piece.extend(self.wish.form.header(channel, 0).into_iter().flatten());
+        }
+        write(&mut self.piece);
+        let length = self.piece.len() - start;
+        if let Some(header) = self.wish.form.header(channel, length.saturating_sub(HEADER)) {
+            self.piece[start..start + HEADER].copy_from_slice(&header);
+        }
+        self.frame = Some((channel, start));
     }
 
     fn take(&mut self) -> Bytes {
+        self.frame = None;
         std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE)).into()
     }
 }
@@ -188,11 +221,11 @@ mod tests {
             tail: None,
             follow: false,
             timestamps: false,
-            details: false,
+            details: None,
             form: Form::Raw,
         };
         change(&mut wish);
-        Writer { wish, piece: Vec::new() }
+        Writer::new(wish)
     }
 
     fn written(change: impl FnOnce(&mut LogWish)) -> String {
@@ -215,11 +248,42 @@ mod tests {
     }
 
     #[test]
-    fn times_have_nine_digits_and_details_a_space() {
+    fn times_have_nine_digits_and_details_come_first() {
         assert!(
             written(|wish| wish.timestamps = true).starts_with("1970-01-01T00:00:01.500000000Z stdout 1\n")
         );
-        assert!(written(|wish| wish.details = true).starts_with(" stdout 1\n"));
+        assert!(written(|wish| wish.details = Some("a=b".into())).starts_with("a=b stdout 1\n"));
+    }
+
+    fn frames(follow: bool) -> Vec<(u8, usize)> {
+        let mut writer = writer(|wish| (wish.form, wish.follow) = (Form::Multiplexed, follow));
+        for stream in ["stdout", "stdout", "stderr", "stdout"] {
+            let line = format!(r#"{{"log":"abc\n","stream":"{stream}","time":"1970-01-01T00:00:01Z"}}"#);
+            writer.line(line.as_bytes());
+        }
+        let mut rest = writer.piece.as_slice();
+        let mut frames = Vec::new();
+        while let Some((header, more)) = rest.split_first_chunk::<HEADER>() {
+            let length = usize::from(header[7]);
+            frames.push((header[0], length));
+            rest = &more[length..];
+        }
+        frames
+    }
+
+    #[test]
+    fn a_follower_gets_a_frame_a_line_and_others_larger_ones() {
+        assert_eq!(frames(true), [(1, 4), (1, 4), (2, 4), (1, 4)]);
+        assert_eq!(frames(false), [(1, 8), (2, 4), (1, 4)]);
+    }
+
+    #[test]
+    fn no_frame_grows_without_bound() {
+        let mut writer = writer(|wish| wish.form = Form::Multiplexed);
+        let line =
+            format!(r#"{{"log":"{}\n","stream":"stdout","time":"1970-01-01T00:00:01Z"}}"#, "x".repeat(9000));
+        assert!((0..3).all(|_| !writer.line(line.as_bytes())));
+        assert_eq!(writer.piece.len(), 3 * 9001 + 2 * HEADER);
     }
 
     #[test]

@@ -47,7 +47,9 @@ pub(crate) use events::{Event, Subject};
 pub(crate) use exec::{Exec, ExecWish, Stage as ExecStage};
 pub(crate) use files::CLIENT_DEADLINE;
 pub(crate) use health::{Health, HealthStatus};
-pub(crate) use logging::{driver as log_driver, is_kept as log_is_kept, path as log_path};
+pub(crate) use logging::{
+    details as log_details, driver as log_driver, is_kept as log_is_kept, path as log_path,
+};
 pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
 pub(crate) use mounts::AnonymousVolumes;
 pub(crate) use networks::{NetworkMode, Networks, PREDEFINED};

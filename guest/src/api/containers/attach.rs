@@ -146,7 +146,7 @@ impl Wish {
             tail: None,
             follow: false,
             timestamps: false,
-            details: false,
+            details: None,
             form: self.form,
         };
         let folder = self.engine.layout().container(self.container.id());

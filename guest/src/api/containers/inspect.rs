@@ -13,7 +13,7 @@ use super::{find, shape};
 use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::reply;
-use crate::engine::{Container, Engine, Health, Life, State as Stage, log_is_kept, log_path};
+use crate::engine::{Container, Engine, Health, Life, State as Stage, log_driver, log_path};
 
 /// Go's zero time.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -39,7 +39,8 @@ fn body(engine: &Engine, container: &Container) -> Value {
     let definition = &*container.definition();
     let status = container.status();
     let folder = engine.layout().container(container.id());
-    let log = if log_is_kept(definition) {
+    // Where another driver keeps it is nobody's business.
+    let log = if log_driver(definition) == "json-file" {
         log_path(definition, &folder).display().to_string()
     } else {
         String::new()

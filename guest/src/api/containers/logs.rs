@@ -13,7 +13,8 @@ use crate::api::query::Query;
 use crate::api::reply::{self, Gone, Pieces};
 use crate::api::version::ApiVersion;
 use crate::engine::{
-    Engine, Form, LogSink, LogWish, State as Life, Timestamp, log_driver, log_is_kept, log_path, read_log,
+    Engine, Form, LogSink, LogWish, State as Life, Timestamp, log_details, log_driver, log_is_kept, log_path,
+    read_log,
 };
 
 /// `GET /containers/{name}/logs`
@@ -51,7 +52,7 @@ pub(super) async fn logs(
         tail: query.text("tail").and_then(|text| text.parse().ok()),
         follow: query.flag("follow"),
         timestamps: query.flag("timestamps"),
-        details: query.flag("details"),
+        details: query.flag("details").then(|| log_details(definition)).transpose()?,
         form,
     };
     let path = log_path(definition, &engine.layout().container(container.id()));

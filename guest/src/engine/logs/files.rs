@@ -5,13 +5,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use memchr::memchr;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::tail;
 
 /// Bytes read at once.
-const BLOCK: usize = 64 * 1024;
+const BLOCK: usize = 256 * 1024;
 /// The shim writes lines of at most 16 KiB, which JSON can make six times as long. What is longer is no line.
 const LONGEST_LINE: usize = 256 * 1024;
 
@@ -116,7 +117,7 @@ impl Lines {
     pub(super) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
             let unseen = self.used + self.searched;
-            if let Some(newline) = self.buffer[unseen..].iter().position(|b| *b == b'\n') {
+            if let Some(newline) = memchr(b'\n', &self.buffer[unseen..]) {
                 let start = std::mem::replace(&mut self.used, unseen + newline + 1);
                 self.searched = 0;
                 return Ok(Some(&self.buffer[start..self.used - 1]));

@@ -2,6 +2,7 @@
 
 use std::io::{self, SeekFrom};
 
+use memchr::memrchr_iter;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
@@ -19,7 +20,7 @@ pub(super) async fn seek(file: &mut File, wanted: u64) -> io::Result<u64> {
         file.seek(SeekFrom::Start(start)).await?;
         block.clear();
         (&mut *file).take(end - start).read_to_end(&mut block).await?;
-        for (offset, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        for offset in memrchr_iter(b'\n', &block) {
             // The newline before the first wanted line is one more than there are lines.
             if newlines == wanted {
                 file.seek(SeekFrom::Start(start + offset as u64 + 1)).await?;
