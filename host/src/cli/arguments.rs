@@ -9,7 +9,7 @@ use super::endpoint::Endpoint;
 use super::environment::{Environment, Program};
 use super::error::CliError;
 use super::session::{self, Session};
-use super::{completion, container, image, inspect, machine, system, usage};
+use super::{completion, container, image, inspect, machine, network, system, usage, volume};
 
 /// Help of `--format` where the output is a table.
 pub(crate) const TABLE_FORMAT_HELP: &str = "Format output using a custom template:
@@ -69,12 +69,21 @@ enum Command {
 enum EngineCommand {
     /// Attach local standard input, output, and error streams to a running container
     Attach(container::attach::Args),
+    /// Create a new image from a container's changes
+    Commit(container::commit::Args),
+    /// Copy files/folders between a container and the local filesystem
+    #[command(long_about = container::cp::ABOUT)]
+    Cp(container::cp::Args),
     /// Create a new container
     Create(container::create::Args),
+    /// Inspect changes to files or directories on a container's filesystem
+    Diff(container::diff::Args),
     /// Get real time events from the server
     Events(system::events::Args),
     /// Execute a command in a running container
     Exec(container::exec::Args),
+    /// Export a container's filesystem as a tar archive
+    Export(container::export::Args),
     /// Show the history of an image
     History(image::history::Args),
     /// List images
@@ -85,10 +94,16 @@ enum EngineCommand {
     Kill(container::stop::KillArgs),
     /// Fetch the logs of a container
     Logs(container::logs::Args),
+    /// Pause all processes within one or more containers
+    Pause(container::pause::Args),
+    /// List port mappings or a specific mapping for the container
+    Port(container::port::Args),
     /// List containers
     Ps(container::ps::Args),
     /// Download an image from a registry
     Pull(image::pull::Args),
+    /// Rename a container
+    Rename(container::rename::Args),
     /// Restart one or more containers
     Restart(container::stop::Args),
     /// Remove one or more containers
@@ -99,10 +114,18 @@ enum EngineCommand {
     Run(container::run::Args),
     /// Start one or more stopped containers
     Start(container::start::Args),
+    /// Display a live stream of container(s) resource usage statistics
+    Stats(container::stats::Args),
     /// Stop one or more running containers
     Stop(container::stop::Args),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
     Tag(image::tag::Args),
+    /// Display the running processes of a container
+    Top(container::top::Args),
+    /// Unpause all processes within one or more containers
+    Unpause(container::pause::Args),
+    /// Update configuration of one or more containers
+    Update(container::update::Args),
     /// Block until one or more containers stop, then print their exit codes
     Wait(container::wait::Args),
     /// Manage containers
@@ -115,16 +138,35 @@ enum EngineCommand {
         #[command(subcommand)]
         command: ImageCommand,
     },
+    /// Manage networks
+    Network {
+        #[command(subcommand)]
+        command: NetworkCommand,
+    },
+    /// Manage volumes
+    Volume {
+        #[command(subcommand)]
+        command: VolumeCommand,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum ContainerCommand {
     /// Attach local standard input, output, and error streams to a running container
     Attach(container::attach::Args),
+    /// Create a new image from a container's changes
+    Commit(container::commit::Args),
+    /// Copy files/folders between a container and the local filesystem
+    #[command(long_about = container::cp::ABOUT)]
+    Cp(container::cp::Args),
     /// Create a new container
     Create(container::create::Args),
+    /// Inspect changes to files or directories on a container's filesystem
+    Diff(container::diff::Args),
     /// Execute a command in a running container
     Exec(container::exec::Args),
+    /// Export a container's filesystem as a tar archive
+    Export(container::export::Args),
     /// Display detailed information on one or more containers
     Inspect(inspect::ContainerArgs),
     /// Kill one or more running containers
@@ -134,6 +176,14 @@ enum ContainerCommand {
     /// List containers
     #[command(aliases = ["list", "ps"])]
     Ls(container::ps::Args),
+    /// Pause all processes within one or more containers
+    Pause(container::pause::Args),
+    /// List port mappings or a specific mapping for the container
+    Port(container::port::Args),
+    /// Remove all stopped containers
+    Prune(container::prune::Args),
+    /// Rename a container
+    Rename(container::rename::Args),
     /// Restart one or more containers
     Restart(container::stop::Args),
     /// Remove one or more containers
@@ -143,8 +193,16 @@ enum ContainerCommand {
     Run(container::run::Args),
     /// Start one or more stopped containers
     Start(container::start::Args),
+    /// Display a live stream of container(s) resource usage statistics
+    Stats(container::stats::Args),
     /// Stop one or more running containers
     Stop(container::stop::Args),
+    /// Display the running processes of a container
+    Top(container::top::Args),
+    /// Unpause all processes within one or more containers
+    Unpause(container::pause::Args),
+    /// Update configuration of one or more containers
+    Update(container::update::Args),
     /// Block until one or more containers stop, then print their exit codes
     Wait(container::wait::Args),
 }
@@ -158,6 +216,8 @@ enum ImageCommand {
     /// List images
     #[command(alias = "list")]
     Ls(image::images::Args),
+    /// Remove unused images
+    Prune(image::prune::Args),
     /// Download an image from a registry
     Pull(image::pull::Args),
     /// Remove one or more images
@@ -168,11 +228,45 @@ enum ImageCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum NetworkCommand {
+    /// Display detailed information on one or more networks
+    Inspect(inspect::NetworkArgs),
+    /// List networks
+    #[command(alias = "list")]
+    Ls(network::ls::Args),
+    /// Remove all unused networks
+    Prune(network::prune::Args),
+    /// Remove one or more networks
+    #[command(alias = "remove")]
+    Rm(network::rm::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum VolumeCommand {
+    /// Create a volume
+    Create(volume::create::Args),
+    /// Display detailed information on one or more volumes
+    Inspect(inspect::VolumeArgs),
+    /// List volumes
+    #[command(alias = "list")]
+    Ls(volume::ls::Args),
+    /// Remove unused local volumes
+    Prune(volume::prune::Args),
+    /// Remove one or more volumes
+    #[command(alias = "remove", long_about = volume::rm::ABOUT)]
+    Rm(volume::rm::Args),
+}
+
+#[derive(Debug, Subcommand)]
 enum SystemCommand {
+    /// Show docker disk usage
+    Df(system::df::Args),
     /// Get real time events from the server
     Events(system::events::Args),
     /// Display system-wide information
     Info(system::info::Args),
+    /// Remove unused data
+    Prune(system::prune::Args),
 }
 
 /// Does what was asked for.
@@ -210,8 +304,14 @@ pub(crate) fn dispatch(
         Command::Info(args) | Command::System { command: SystemCommand::Info(args) } => {
             system::info::run(&args, &caller)?;
         }
+        Command::System { command: SystemCommand::Df(args) } => {
+            caller.api(async |session| system::df::run(args, session).await)?;
+        }
         Command::System { command: SystemCommand::Events(args) } => {
             caller.api(async |session| system::events::run(args, session).await)?;
+        }
+        Command::System { command: SystemCommand::Prune(args) } => {
+            caller.api(async |session| system::prune::run(args, session).await)?;
         }
         Command::Engine(command) => caller.api(async |session| call(*command, session).await)?,
     }
@@ -220,60 +320,108 @@ pub(crate) fn dispatch(
 
 /// Does what the engine has to do. A command has one meaning, at the top and in its group.
 async fn call(command: EngineCommand, session: &Session) -> Result<(), CliError> {
-    use ContainerCommand as Container;
     use EngineCommand as Top;
+
+    match command {
+        Top::Container { command } => in_container(command, session).await,
+        Top::Image { command } => in_image(command, session).await,
+        Top::Network { command } => in_network(command, session).await,
+        Top::Volume { command } => in_volume(command, session).await,
+        Top::Attach(args) => in_container(ContainerCommand::Attach(args), session).await,
+        Top::Commit(args) => in_container(ContainerCommand::Commit(args), session).await,
+        Top::Cp(args) => in_container(ContainerCommand::Cp(args), session).await,
+        Top::Create(args) => in_container(ContainerCommand::Create(args), session).await,
+        Top::Diff(args) => in_container(ContainerCommand::Diff(args), session).await,
+        Top::Events(args) => system::events::run(args, session).await,
+        Top::Exec(args) => in_container(ContainerCommand::Exec(args), session).await,
+        Top::Export(args) => in_container(ContainerCommand::Export(args), session).await,
+        Top::History(args) => in_image(ImageCommand::History(args), session).await,
+        Top::Images(args) => in_image(ImageCommand::Ls(args), session).await,
+        Top::Inspect(args) => inspect::run(args, session).await,
+        Top::Kill(args) => in_container(ContainerCommand::Kill(args), session).await,
+        Top::Logs(args) => in_container(ContainerCommand::Logs(args), session).await,
+        Top::Pause(args) => in_container(ContainerCommand::Pause(args), session).await,
+        Top::Port(args) => in_container(ContainerCommand::Port(args), session).await,
+        Top::Ps(args) => in_container(ContainerCommand::Ls(args), session).await,
+        Top::Pull(args) => in_image(ImageCommand::Pull(args), session).await,
+        Top::Rename(args) => in_container(ContainerCommand::Rename(args), session).await,
+        Top::Restart(args) => in_container(ContainerCommand::Restart(args), session).await,
+        Top::Rm(args) => in_container(ContainerCommand::Rm(args), session).await,
+        Top::Rmi(args) => in_image(ImageCommand::Rm(args), session).await,
+        Top::Run(args) => in_container(ContainerCommand::Run(args), session).await,
+        Top::Start(args) => in_container(ContainerCommand::Start(args), session).await,
+        Top::Stats(args) => in_container(ContainerCommand::Stats(args), session).await,
+        Top::Stop(args) => in_container(ContainerCommand::Stop(args), session).await,
+        Top::Tag(args) => in_image(ImageCommand::Tag(args), session).await,
+        Top::Top(args) => in_container(ContainerCommand::Top(args), session).await,
+        Top::Unpause(args) => in_container(ContainerCommand::Unpause(args), session).await,
+        Top::Update(args) => in_container(ContainerCommand::Update(args), session).await,
+        Top::Wait(args) => in_container(ContainerCommand::Wait(args), session).await,
+    }
+}
+
+async fn in_container(command: ContainerCommand, session: &Session) -> Result<(), CliError> {
+    use ContainerCommand as Container;
+
+    match command {
+        Container::Attach(args) => container::attach::run(args, session).await,
+        Container::Commit(args) => container::commit::run(args, session).await,
+        Container::Cp(args) => container::cp::run(args, session).await,
+        Container::Create(args) => container::create::run(args, session).await,
+        Container::Diff(args) => container::diff::run(args, session).await,
+        Container::Exec(args) => container::exec::run(args, session).await,
+        Container::Export(args) => container::export::run(args, session).await,
+        Container::Inspect(args) => inspect::containers(args, session).await,
+        Container::Kill(args) => container::stop::kill(args, session).await,
+        Container::Logs(args) => container::logs::run(args, session).await,
+        Container::Ls(args) => container::ps::run(args, session).await,
+        Container::Pause(args) => container::pause::pause(args, session).await,
+        Container::Port(args) => container::port::run(args, session).await,
+        Container::Prune(args) => container::prune::run(args, session).await,
+        Container::Rename(args) => container::rename::run(args, session).await,
+        Container::Restart(args) => container::stop::restart(args, session).await,
+        Container::Rm(args) => container::rm::run(args, session).await,
+        Container::Run(args) => container::run::run(args, session).await,
+        Container::Start(args) => container::start::run(args, session).await,
+        Container::Stats(args) => container::stats::run(args, session).await,
+        Container::Stop(args) => container::stop::stop(args, session).await,
+        Container::Top(args) => container::top::run(args, session).await,
+        Container::Unpause(args) => container::pause::unpause(args, session).await,
+        Container::Update(args) => container::update::run(args, session).await,
+        Container::Wait(args) => container::wait::run(args, session).await,
+    }
+}
+
+async fn in_image(command: ImageCommand, session: &Session) -> Result<(), CliError> {
     use ImageCommand as Image;
 
     match command {
-        Top::Attach(args) | Top::Container { command: Container::Attach(args) } => {
-            container::attach::run(args, session).await
-        }
-        Top::Create(args) | Top::Container { command: Container::Create(args) } => {
-            container::create::run(args, session).await
-        }
-        Top::Events(args) => system::events::run(args, session).await,
-        Top::Exec(args) | Top::Container { command: Container::Exec(args) } => {
-            container::exec::run(args, session).await
-        }
-        Top::History(args) | Top::Image { command: Image::History(args) } => {
-            image::history::run(args, session).await
-        }
-        Top::Images(args) | Top::Image { command: Image::Ls(args) } => {
-            image::images::run(args, session).await
-        }
-        Top::Inspect(args) => inspect::run(args, session).await,
-        Top::Container { command: Container::Inspect(args) } => inspect::containers(args, session).await,
-        Top::Image { command: Image::Inspect(args) } => inspect::images(args, session).await,
-        Top::Kill(args) | Top::Container { command: Container::Kill(args) } => {
-            container::stop::kill(args, session).await
-        }
-        Top::Logs(args) | Top::Container { command: Container::Logs(args) } => {
-            container::logs::run(args, session).await
-        }
-        Top::Ps(args) | Top::Container { command: Container::Ls(args) } => {
-            container::ps::run(args, session).await
-        }
-        Top::Pull(args) | Top::Image { command: Image::Pull(args) } => image::pull::run(args, session).await,
-        Top::Restart(args) | Top::Container { command: Container::Restart(args) } => {
-            container::stop::restart(args, session).await
-        }
-        Top::Rm(args) | Top::Container { command: Container::Rm(args) } => {
-            container::rm::run(args, session).await
-        }
-        Top::Rmi(args) | Top::Image { command: Image::Rm(args) } => image::rmi::run(args, session).await,
-        Top::Run(args) | Top::Container { command: Container::Run(args) } => {
-            container::run::run(args, session).await
-        }
-        Top::Start(args) | Top::Container { command: Container::Start(args) } => {
-            container::start::run(args, session).await
-        }
-        Top::Stop(args) | Top::Container { command: Container::Stop(args) } => {
-            container::stop::stop(args, session).await
-        }
-        Top::Tag(args) | Top::Image { command: Image::Tag(args) } => image::tag::run(args, session).await,
-        Top::Wait(args) | Top::Container { command: Container::Wait(args) } => {
-            container::wait::run(args, session).await
-        }
+        Image::History(args) => image::history::run(args, session).await,
+        Image::Inspect(args) => inspect::images(args, session).await,
+        Image::Ls(args) => image::images::run(args, session).await,
+        Image::Prune(args) => image::prune::run(args, session).await,
+        Image::Pull(args) => image::pull::run(args, session).await,
+        Image::Rm(args) => image::rmi::run(args, session).await,
+        Image::Tag(args) => image::tag::run(args, session).await,
+    }
+}
+
+async fn in_network(command: NetworkCommand, session: &Session) -> Result<(), CliError> {
+    match command {
+        NetworkCommand::Inspect(args) => inspect::networks(args, session).await,
+        NetworkCommand::Ls(args) => network::ls::run(args, session).await,
+        NetworkCommand::Prune(args) => network::prune::run(args, session).await,
+        NetworkCommand::Rm(args) => network::rm::run(args, session).await,
+    }
+}
+
+async fn in_volume(command: VolumeCommand, session: &Session) -> Result<(), CliError> {
+    match command {
+        VolumeCommand::Create(args) => volume::create::run(args, session).await,
+        VolumeCommand::Inspect(args) => inspect::volumes(args, session).await,
+        VolumeCommand::Ls(args) => volume::ls::run(args, session).await,
+        VolumeCommand::Prune(args) => volume::prune::run(args, session).await,
+        VolumeCommand::Rm(args) => volume::rm::run(args, session).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `--filter name=value`, which most lists have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::str::FromStr;
 
 /// One filter as it was typed.
@@ -19,6 +20,17 @@ impl Filter {
     /// For what is a filter by another flag or argument.
     pub(crate) fn new(name: &str, value: &str) -> Self {
         Self { name: name.to_owned(), value: value.to_owned() }
+    }
+
+    /// Whether it is one of this name.
+    pub(crate) fn is_about(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
     }
 }
 

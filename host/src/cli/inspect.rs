@@ -47,6 +47,27 @@ pub(crate) struct ImageArgs {
     names: Vec<String>,
 }
 
+/// `holm network inspect`
+#[derive(Debug, clap::Args)]
+pub(crate) struct NetworkArgs {
+    #[arg(short, long, value_name = "string", default_value = "", help = OBJECT_FORMAT_HELP)]
+    format: String,
+    /// Verbose output for diagnostics
+    #[arg(short, long)]
+    verbose: bool,
+    #[arg(required = true, value_name = "NETWORK")]
+    names: Vec<String>,
+}
+
+/// `holm volume inspect`
+#[derive(Debug, clap::Args)]
+pub(crate) struct VolumeArgs {
+    #[arg(short, long, value_name = "string", default_value = "", help = OBJECT_FORMAT_HELP)]
+    format: String,
+    #[arg(required = true, value_name = "VOLUME")]
+    names: Vec<String>,
+}
+
 /// What can be inspected, in the order in which a bare name is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -145,13 +166,49 @@ pub(crate) async fn images(args: ImageArgs, session: &Session) -> Result<(), Cli
     inspect(&args.format, &args.names, async |name| found(session, Kind::Image, name, false).await).await
 }
 
+/// Inspects networks.
+pub(crate) async fn networks(args: NetworkArgs, session: &Session) -> Result<(), CliError> {
+    inspect(&args.format, &args.names, async |name| {
+        let call = Kind::Network.call(name, false)?.option("verbose", args.verbose.then_some("true"));
+        text(session.client.send(call).await?.bytes().await?.to_vec())
+    })
+    .await
+}
+
+/// Inspects volumes. Docker shows their fields in the order of their names.
+pub(crate) async fn volumes(args: VolumeArgs, session: &Session) -> Result<(), CliError> {
+    inspect(&args.format, &args.names, async |name| {
+        let volume = found(session, Kind::Volume, name, false).await?;
+        let volume: Value =
+            serde_json::from_str(&volume).map_err(|error| CliError::Transport(Box::new(error)))?;
+        Ok(in_order(volume).to_string())
+    })
+    .await
+}
+
+/// The same, with all fields in the order of their names.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let fields: std::collections::BTreeMap<String, Value> = map.into_iter().collect();
+            fields.into_iter().map(|(name, value)| (name, in_order(value))).collect()
+        }
+        Value::Array(list) => list.into_iter().map(in_order).collect(),
+        other => other,
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, CliError> {
+    String::from_utf8(bytes).map_err(|error| CliError::Transport(Box::new(error)))
+}
+
 /// A thing's JSON as the engine sent it.
 async fn found(session: &Session, kind: Kind, name: &str, size: bool) -> Result<String, CliError> {
     let bytes = session.client.send(kind.call(name, size)?).await?.bytes().await?;
     if size && kind != Kind::Container {
         session::warn(&format!("WARNING: --size ignored for {}", kind.word()));
     }
-    String::from_utf8(bytes.to_vec()).map_err(|error| CliError::Transport(Box::new(error)))
+    text(bytes.to_vec())
 }
 
 async fn guess(session: &Session, name: &str, size: bool) -> Result<String, CliError> {

@@ -24,12 +24,16 @@ mod flags;
 mod image;
 mod inspect;
 mod machine;
+mod network;
 mod options;
 mod output;
+mod prompt;
+mod prune;
 mod session;
 mod system;
 mod template;
 mod usage;
+mod volume;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -12,42 +12,28 @@ use super::flags;
 use super::output::help;
 
 /// Docker's commands that are still missing here: who types one has made no mistake.
-const NOT_YET: [&str; 35] = [
+const NOT_YET: [&str; 21] = [
     "build",
     "builder",
     "buildx",
     "checkpoint",
-    "commit",
     "compose",
     "config",
-    "context",
-    "cp",
-    "diff",
-    "export",
     "import",
     "load",
     "login",
     "logout",
     "manifest",
-    "network",
     "node",
-    "pause",
     "plugin",
-    "port",
     "push",
-    "rename",
     "save",
     "search",
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
-    "top",
     "trust",
-    "unpause",
-    "update",
-    "volume",
 ];
 
 /// The commands as they are under this name: `docker` has no machine and no daemon of its own.
@@ -73,7 +59,7 @@ pub(crate) fn parse(program: Program, arguments: &[OsString]) -> Result<Argument
 
 fn explain(root: &Command, arguments: &[OsString], error: &clap::Error) -> CliError {
     let (command, path) = addressed(root, arguments);
-    let usage = format!("Usage:  {path}{}", help::tail(command));
+    let usage = help::usage(command, &path);
     let flag_error = |what: String| CliError::Said {
         text: format!("{what}\n\n{usage}\n\nRun '{path} --help' for more information"),
         code: DAEMON_FAILED,

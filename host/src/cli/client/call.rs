@@ -1,10 +1,15 @@
 //! A request to the Engine API before it is sent.
 
-use http_body_util::Full;
-use hyper::body::Bytes;
+use std::io;
+
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request, header};
 use serde::Serialize;
+use tokio::sync::mpsc::Receiver;
 
+use super::Body;
 use crate::cli::error::CliError;
 
 /// One request: method, path, query, headers, body.
@@ -13,12 +18,26 @@ pub(crate) struct Call {
     path: String,
     query: String,
     headers: Vec<(&'static str, String)>,
-    body: Option<Vec<u8>>,
+    content: Content,
+}
+
+/// What a request carries.
+enum Content {
+    Nothing,
+    Json(Vec<u8>),
+    /// A tar archive, in the parts in which it is made.
+    Archive(Receiver<io::Result<Bytes>>),
 }
 
 impl Call {
     fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), query: String::new(), headers: Vec::new(), body: None }
+        Self {
+            method,
+            path: path.into(),
+            query: String::new(),
+            headers: Vec::new(),
+            content: Content::Nothing,
+        }
     }
 
     /// `GET`. Parts of `path` that a user typed go through [`escape`] first.
@@ -29,6 +48,11 @@ impl Call {
     /// `HEAD`.
     pub(crate) fn head(path: impl Into<String>) -> Self {
         Self::new(Method::HEAD, path)
+    }
+
+    /// `PUT`.
+    pub(crate) fn put(path: impl Into<String>) -> Self {
+        Self::new(Method::PUT, path)
     }
 
     /// `POST`.
@@ -68,8 +92,14 @@ impl Call {
     /// The body, as JSON.
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, CliError> {
         let bytes = serde_json::to_vec(body).map_err(|error| CliError::Transport(Box::new(error)))?;
-        self.body = Some(bytes);
+        self.content = Content::Json(bytes);
         Ok(self)
+    }
+
+    /// The body, as a tar archive that is sent while it is made. An error in it breaks the request off.
+    pub(crate) fn archive(mut self, parts: Receiver<io::Result<Bytes>>) -> Self {
+        self.content = Content::Archive(parts);
+        self
     }
 
     /// Asks the daemon to turn the connection into a raw stream.
@@ -79,7 +109,7 @@ impl Call {
         self
     }
 
-    pub(super) fn into_request(self, version: Option<&str>) -> Result<Request<Full<Bytes>>, CliError> {
+    pub(super) fn into_request(self, version: Option<&str>) -> Result<Request<Body>, CliError> {
         let mut uri = match version {
             Some(version) => format!("/v{version}{}", self.path),
             None => self.path,
@@ -97,12 +127,22 @@ impl Call {
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
-        if self.body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+        let whole = |bytes: Vec<u8>| Full::from(bytes).map_err(|never| match never {}).boxed_unsync();
+        let (kind, body) = match self.content {
+            Content::Nothing => (None, whole(Vec::new())),
+            Content::Json(bytes) => (Some("application/json"), whole(bytes)),
+            Content::Archive(parts) => {
+                let frames = stream::unfold(parts, async |mut parts| {
+                    let part = parts.recv().await?;
+                    Some((part.map(Frame::data), parts))
+                });
+                (Some("application/x-tar"), StreamBody::new(frames).boxed_unsync())
+            }
+        };
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
         }
-        request
-            .body(Full::from(self.body.unwrap_or_default()))
-            .map_err(|error| CliError::Transport(Box::new(error)))
+        request.body(body).map_err(|error| CliError::Transport(Box::new(error)))
     }
 }
 

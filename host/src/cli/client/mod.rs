@@ -6,7 +6,8 @@ mod reply;
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -25,7 +26,9 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 /// What a daemon speaks that does not say so: the last version before negotiation.
 const BEFORE_NEGOTIATION: &str = "1.24";
 
-type Sender = SendRequest<Full<Bytes>>;
+/// What a request carries.
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+type Sender = SendRequest<Body>;
 
 /// Speaks to one daemon. One request at a time keeps its connection open for the next.
 pub(crate) struct Client {

@@ -1,6 +1,7 @@
 //! The Engine API's answer: as one JSON value, as a stream of JSON values or bytes, or as a raw connection.
 
 use bytes::{Buf, BytesMut};
+use futures_util::TryStreamExt;
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::{Bytes, Incoming};
@@ -9,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
 
 use super::{Client, Sender, broken, collect};
 use crate::cli::error::CliError;
@@ -47,9 +50,14 @@ impl Reply<'_> {
         JsonLines { body: self.response.into_body(), buffer: BytesMut::new() }
     }
 
-    /// The body as it comes.
-    pub(crate) fn stream(self) -> Incoming {
+    fn stream(self) -> Incoming {
         self.response.into_body()
+    }
+
+    /// The body as it comes, to be read from.
+    pub(crate) fn reader(self) -> impl AsyncRead + Unpin + Send + 'static {
+        let bytes = http_body_util::BodyDataStream::new(self.stream());
+        StreamReader::new(TryStreamExt::map_err(bytes, std::io::Error::other))
     }
 
     /// The connection, after the daemon has agreed to an upgrade.

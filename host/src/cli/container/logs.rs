@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio_util::io::StreamReader;
 
 use super::container_path;
 use crate::cli::attach;
@@ -55,8 +54,6 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         .flag("details", args.details)
         .flag("follow", args.follow)
         .query("tail", &args.tail);
-    let body = session.client.send(call).await?.stream();
-    let bytes = http_body_util::BodyDataStream::new(body);
-    let reader = StreamReader::new(futures_util::TryStreamExt::map_err(bytes, std::io::Error::other));
+    let reader = session.client.send(call).await?.reader();
     attach::print(reader, inspected["Config"]["Tty"].as_bool().unwrap_or(false)).await
 }

@@ -1,18 +1,29 @@
 //! Commands about containers, one a file.
 
 mod flags;
-mod key_value;
+pub(super) mod key_value;
 mod ports;
 
 pub(crate) mod attach;
+pub(crate) mod commit;
+pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod diff;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod logs;
+pub(crate) mod pause;
+pub(crate) mod port;
+pub(crate) mod prune;
 pub(crate) mod ps;
+pub(crate) mod rename;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
+pub(crate) mod top;
+pub(crate) mod update;
 pub(crate) mod wait;
 
 use futures_util::StreamExt;

@@ -45,7 +45,8 @@ pub(crate) struct Args {
     size: bool,
 }
 
-const COLUMNS: [Column; 15] = [
+/// What a list of containers can show.
+pub(crate) const COLUMNS: [Column; 15] = [
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
     ("Image", "IMAGE"),
@@ -77,7 +78,7 @@ const MOUNT_WIDTH: usize = 15;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[derive(Default)]
-struct Container {
+pub(crate) struct Container {
     id: String,
     names: Option<Vec<String>>,
     image: String,
@@ -86,10 +87,10 @@ struct Container {
     command: String,
     created: i64,
     ports: Option<Vec<Port>>,
-    size_rw: i64,
+    pub(crate) size_rw: i64,
     size_root_fs: i64,
     labels: Option<BTreeMap<String, String>>,
-    state: String,
+    pub(crate) state: String,
     status: String,
     network_settings: NetworkSettings,
     mounts: Option<Vec<Mount>>,
@@ -142,7 +143,8 @@ fn format(args: &Args) -> Result<Format, crate::cli::template::TemplateError> {
     }
 }
 
-fn row(container: &Container, truncated: bool, now: i64) -> Row {
+/// A line of the list.
+pub(crate) fn row(container: &Container, truncated: bool, now: i64) -> Row {
     let labels = container.labels.clone().unwrap_or_default();
     let joined: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mounts = container.mounts.as_deref().unwrap_or_default();

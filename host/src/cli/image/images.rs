@@ -37,7 +37,8 @@ pub(crate) struct Args {
     repository: Option<String>,
 }
 
-const COLUMNS: [Column; 11] = [
+/// What a list of images can show.
+pub(crate) const COLUMNS: [Column; 11] = [
     ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
@@ -63,14 +64,14 @@ const COMMANDS: [&str; 13] = [
 /// An image as the daemon lists it.
 #[derive(Clone, Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct Image {
+pub(crate) struct Image {
     id: String,
     repo_tags: Option<Vec<String>>,
     repo_digests: Option<Vec<String>>,
     created: i64,
-    size: i64,
-    shared_size: i64,
-    containers: i64,
+    pub(crate) size: i64,
+    pub(crate) shared_size: i64,
+    pub(crate) containers: i64,
 }
 
 /// Asks the daemon and prints the list.
@@ -167,6 +168,16 @@ fn names(image: &Image, shows_digests: bool, lists_digests: bool) -> Vec<Name> {
         names.push(Name { repository: NONE.to_owned(), tag: NONE.to_owned(), digest: NONE.to_owned() });
     }
     names
+}
+
+/// A line for an image's first name alone.
+pub(crate) fn first_row(image: &Image, truncated: bool, now: i64) -> Row {
+    let name = names(image, false, false).into_iter().next().unwrap_or_else(|| Name {
+        repository: NONE.to_owned(),
+        tag: NONE.to_owned(),
+        digest: String::new(),
+    });
+    row(image, &Name { digest: String::new(), ..name }, truncated, now)
 }
 
 fn row(image: &Image, name: &Name, truncated: bool, now: i64) -> Row {

@@ -2,6 +2,7 @@
 
 pub(crate) mod history;
 pub(crate) mod images;
+pub(crate) mod prune;
 pub(crate) mod pull;
 pub(crate) mod rmi;
 pub(crate) mod tag;

@@ -32,6 +32,12 @@ impl Row {
         self
     }
 
+    /// As templates see it: in the order of the columns' names, as Go writes a map.
+    pub(crate) fn to_value(&self) -> Value {
+        let values = self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Value::Object(values.collect())
+    }
+
     /// Sets the labels.
     pub(crate) fn labelled(mut self, labels: BTreeMap<String, String>) -> Self {
         self.labels = labels;
@@ -76,16 +82,13 @@ impl Format {
             text.push('\n');
         }
         for row in rows {
-            // In the order of their names, as Go writes a map.
-            let data: Map<String, Value> =
-                row.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             let label = |name: &str, arguments: &[Value]| match (name, arguments) {
                 ("Label", [Value::String(label)]) => {
                     Some(row.labels.get(label).map_or("", String::as_str).into())
                 }
                 _ => None,
             };
-            text.push_str(&self.template.render_with(&data.into(), &label, Mode::Row)?);
+            text.push_str(&self.template.render_with(&row.to_value(), &label, Mode::Row)?);
             text.push('\n');
         }
         Ok(if self.table { table::align(&text, NARROWEST, PADDING) } else { text })

@@ -13,6 +13,26 @@ pub(crate) fn go_form(unix: i64) -> String {
     }
 }
 
+/// A time of RFC 3339 in Go's own form and its own zone: `2026-11-22 10:00:00.5 +0000 UTC`. Other texts as
+/// they are.
+pub(crate) fn go_time(text: &str) -> String {
+    let Ok(time) = text.parse::<Timestamp>() else { return text.to_owned() };
+    // A time with an offset keeps it, and has no name for its zone; the engine sends UTC.
+    let zone = jiff::fmt::temporal::Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset());
+    match zone {
+        Some(offset) if offset.seconds() != 0 => {
+            let time = time.to_zoned(TimeZone::fixed(offset));
+            format!("{} {}", time.strftime("%Y-%m-%d %H:%M:%S%.f"), time.strftime("%z %z"))
+        }
+        _ => format!("{} +0000 UTC", time.strftime("%Y-%m-%d %H:%M:%S%.f")),
+    }
+}
+
+/// Seconds since 1970 of a time of RFC 3339.
+pub(crate) fn seconds_of(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
 /// RFC 3339 in the local zone, to the second: `2026-11-22T10:00:00+01:00`.
 pub(crate) fn rfc3339(unix: i64) -> String {
     match local(unix) {
@@ -168,6 +188,13 @@ mod tests {
         );
         assert!(timestamp("since", "", NOW).is_err());
         assert!(timestamp("since", "5x", NOW).is_err());
+    }
+
+    #[test]
+    fn a_time_of_the_engine_is_shown_as_go_shows_it() {
+        assert_eq!(go_time("2026-01-02T03:04:05.5Z"), "2026-01-02 03:04:05.5 +0000 UTC");
+        assert_eq!(go_time("2026-01-02T03:04:05+01:00"), "2026-01-02 03:04:05 +0100 +0100");
+        assert_eq!(go_time("never"), "never");
     }
 
     #[test]

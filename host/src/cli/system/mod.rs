@@ -1,7 +1,9 @@
 //! Commands about the daemon as a whole, one a file.
 
+pub(crate) mod df;
 pub(crate) mod events;
 pub(crate) mod info;
+pub(crate) mod prune;
 pub(crate) mod version;
 
 use super::error::{BAD_TEMPLATE, CliError};

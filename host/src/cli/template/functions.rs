@@ -43,7 +43,11 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value,
         "json" => {
             let value = one(name, arguments)?;
             let text = json(value);
-            Ok(if mode == Mode::Row && value.is_object() { escape_html(&text).into() } else { text.into() })
+            Ok(if mode == Mode::Row && (value.is_object() || value.is_array()) {
+                escape_html(&text).into()
+            } else {
+                text.into()
+            })
         }
         "split" => {
             let [text, separator] = texts(name, arguments)?;

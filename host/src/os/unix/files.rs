@@ -28,3 +28,18 @@ pub(crate) fn bytes_taken(file: &std::fs::Metadata) -> u64 {
     // st_blocks counts 512 bytes whatever the file system's block is (stat(2)).
     std::os::unix::fs::MetadataExt::blocks(file) * 512
 }
+
+/// A symbolic link at `path` that leads to `target`.
+pub(crate) fn symlink(target: &Path, path: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, path)
+}
+
+/// Sets the permission bits.
+pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+/// A folder, open as far as its times and its mode can be set.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    File::open(path)
+}

@@ -23,3 +23,22 @@ pub(crate) fn sync_folder(_path: &Path) -> io::Result<()> {
 pub(crate) fn bytes_taken(file: &std::fs::Metadata) -> u64 {
     file.len()
 }
+
+/// A symbolic link at `path` that leads to `target`. Links to folders are another kind here; what a link from
+/// a container leads to is most often a file.
+pub(crate) fn symlink(target: &Path, path: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(target, path)
+}
+
+/// NTFS has no permission bits; who may do what is inherited from the folder.
+pub(crate) fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// A folder, open as far as its times can be set.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    use std::os::windows::fs::OpenOptionsExt;
+    /// Without it, only files can be opened (CreateFileW).
+    const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+    fs::OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
+}

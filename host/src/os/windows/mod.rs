@@ -12,6 +12,8 @@ pub(crate) mod terminal;
 pub(crate) use connect::connect;
 pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
-pub(crate) use files::{bytes_taken, create_private_file, create_private_folder, sync_folder};
+pub(crate) use files::{
+    bytes_taken, create_private_file, create_private_folder, open_directory, set_mode, symlink, sync_folder,
+};
 pub(crate) use limits::raise_open_files;
 pub(crate) use listen::{Client, Listener};

@@ -84,9 +84,9 @@ impl NetworkFlags {
     }
 
     /// The exposed ports, published ones included, and where the published ones go.
-    fn ports(&self) -> Result<(Map<String, Value>, Map<String, Value>), String> {
-        let mut ports = Map::new();
-        let mut bindings: Map<String, Value> = Map::new();
+    fn ports(&self) -> Result<(Part, Part), String> {
+        let mut ports = Part::new();
+        let mut bindings = Part::new();
         for text in &self.publish {
             for one in published(text)? {
                 ports.insert(one.port.clone(), json!({}));

@@ -1,0 +1,5 @@
+//! Commands about networks, one a file.
+
+pub(crate) mod ls;
+pub(crate) mod prune;
+pub(crate) mod rm;
