@@ -5,11 +5,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::client::Client;
+use super::config::ConfigFolder;
+use super::context::store::Context;
 use super::endpoint::Endpoint;
 use super::environment::{Environment, Program};
 use super::error::CliError;
+use super::global::{Choice, GlobalFlags};
 use super::session::{self, Session};
-use super::{completion, container, image, inspect, machine, network, system, usage, volume};
+use super::{completion, container, context, image, inspect, machine, network, system, usage, volume};
 
 /// Help of `--format` where the output is a table.
 pub(crate) const TABLE_FORMAT_HELP: &str = "Format output using a custom template:
@@ -27,9 +30,8 @@ Refer to https://docs.docker.com/go/formatting/ for more information about forma
 /// Linux containers for this computer
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
-    /// Daemon socket to connect to
-    #[arg(short = 'H', long = "host", value_name = "list")]
-    hosts: Vec<String>,
+    #[command(flatten)]
+    global: GlobalFlags,
     /// Print version information and quit
     #[arg(short = 'v', long)]
     version: bool,
@@ -49,6 +51,11 @@ enum Command {
     System {
         #[command(subcommand)]
         command: SystemCommand,
+    },
+    /// Manage contexts
+    Context {
+        #[command(subcommand)]
+        command: context::Command,
     },
     /// Manage the machine that containers run in
     Machine {
@@ -275,27 +282,21 @@ pub(crate) fn dispatch(
     program: Program,
     environment: Environment,
 ) -> Result<ExitCode, CliError> {
-    let Arguments { hosts, version, command } = arguments;
+    let Arguments { global, version, command } = arguments;
     if version {
         session::print_line(&format!("{} version {}", program.product(), holm_api::VERSION))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let host = match hosts.as_slice() {
-        [] => None,
-        [host] => Some(host.as_str()),
-        _ => {
-            return Err(CliError::said(
-                "Failed to initialize: unable to resolve docker endpoint: Specify only one -H",
-            ));
-        }
-    };
+    global.check()?;
     let Some(command) = command else {
         // Asked nothing, Docker says what could be asked, and is content.
         session::warn(usage::top_help(program).trim_end());
         return Ok(ExitCode::SUCCESS);
     };
-    let caller = Caller { program, host, environment: &environment };
+    let config = global.config_folder(&environment.variables);
+    let caller = Caller { program, flags: &global, config, environment: &environment };
     match command {
+        Command::Context { command } => context::run(command, &caller)?,
         Command::Machine { command } => machine::run(command, &environment.daemon)?,
         Command::Daemon => return Ok((environment.daemon.serve)()),
         Command::Completion(args) => completion::print_script(&args, program)?,
@@ -429,8 +430,10 @@ async fn in_volume(command: VolumeCommand, session: &Session) -> Result<(), CliE
 pub(crate) struct Caller<'a> {
     /// The name the user called.
     pub(crate) program: Program,
-    /// What `-H` says.
-    pub(crate) host: Option<&'a str>,
+    /// The flags before the command.
+    pub(crate) flags: &'a GlobalFlags,
+    /// Where Docker's settings and contexts are.
+    pub(crate) config: ConfigFolder,
     /// The surroundings.
     pub(crate) environment: &'a Environment,
 }
@@ -472,7 +475,39 @@ impl Caller<'_> {
         self.endpoint().is_ok_and(|endpoint| endpoint.explicit)
     }
 
+    fn choice(&self) -> Choice<'_> {
+        Choice {
+            flags: self.flags,
+            variables: &self.environment.variables,
+            home: &self.environment.home,
+            program: self.program,
+            config: &self.config,
+        }
+    }
+
     fn endpoint(&self) -> Result<Endpoint, CliError> {
-        Endpoint::choose(self.host, &self.environment.variables, &self.environment.home)
+        self.choice().endpoint()
+    }
+
+    /// The name of the context that is in effect.
+    pub(crate) fn context(&self) -> String {
+        self.choice().context()
+    }
+
+    /// The context that is no file.
+    pub(crate) fn default_context(&self) -> Result<Context, CliError> {
+        self.choice().default_context()
+    }
+
+    /// The variable that counts for more than the current context, if there is one.
+    pub(crate) fn overriding_variable(&self) -> Option<&'static str> {
+        self.choice().overriding_variable()
+    }
+
+    /// What to say to somebody who chooses a context for programs other than this one.
+    pub(crate) fn keeps_to_itself(&self) -> Option<&'static str> {
+        (self.program == Program::Holm).then_some(
+            "docker and Compose follow it; holm keeps to its own machine unless --context or DOCKER_CONTEXT says otherwise",
+        )
     }
 }

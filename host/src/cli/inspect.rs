@@ -227,23 +227,38 @@ fn is_other_kind(error: &CliError) -> bool {
     error.is_not_found() || text.contains("not supported") || text.contains("invalid reference format")
 }
 
-/// Prints all that is found, in one list or each by the template, and then fails where some were not.
+/// Looks for each, and shows what is found.
 async fn inspect(
     format: &str,
     names: &[String],
     find: impl AsyncFn(&str) -> Result<String, CliError>,
 ) -> Result<(), CliError> {
-    let template = match format {
-        "" | "json" => None,
-        text => Some(Template::parse(text).map_err(|error| CliError::Said {
+    // A template that is wrong is told before anything is looked for.
+    template(format)?;
+    let mut found = Vec::new();
+    for name in names {
+        found.push(find(name).await);
+    }
+    show_all(format, found)
+}
+
+fn template(format: &str) -> Result<Option<Template>, CliError> {
+    match format {
+        "" | "json" => Ok(None),
+        text => Template::parse(text).map(Some).map_err(|error| CliError::Said {
             text: format!("template parsing error: {error}"),
             code: BAD_TEMPLATE,
-        })?),
-    };
+        }),
+    }
+}
+
+/// Prints all that was found, in one list or each by the template, and then fails where some were not.
+pub(crate) fn show_all(format: &str, found: Vec<Result<String, CliError>>) -> Result<(), CliError> {
+    let template = template(format)?;
     let mut things = Vec::new();
     let mut errors = Vec::new();
-    for name in names {
-        let shown = match (find(name).await, &template) {
+    for found in found {
+        let shown = match (found, &template) {
             (Ok(json), Some(template)) => apply(template, &json),
             (found, _) => found,
         };

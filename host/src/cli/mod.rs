@@ -4,6 +4,7 @@
 //!   run ─► flags, usage      arguments as Docker reads them, help and complaints in its words
 //!       ─► options           what the values of flags mean
 //!       ─► arguments         the commands as clap sees them
+//!       ─► global, endpoint  which daemon is meant, by flags, variables and contexts
 //!       ─► container/ image/ system/ machine     one file a command
 //!            ─► client/      Engine API over the daemon's socket
 //!            ─► template/    Go templates of --format
@@ -15,12 +16,15 @@ mod arguments;
 mod attach;
 mod client;
 mod completion;
+mod config;
 mod container;
+mod context;
 mod endpoint;
 mod environment;
 mod error;
 mod filter;
 mod flags;
+mod global;
 mod image;
 mod inspect;
 mod machine;

@@ -11,9 +11,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OnceCell};
+use tokio_rustls::TlsConnector;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Identity, Transport};
 use super::environment::Program;
 use super::error::CliError;
 
@@ -23,11 +27,16 @@ pub(crate) use reply::Reply;
 /// How long a daemon that accepted our connection may take for its first answer. A machine that is still
 /// booting has been waited for before.
 const FIRST_ANSWER: Duration = Duration::from_secs(60);
+/// How long a daemon on another computer may take to accept us.
+const CONNECTING: Duration = Duration::from_secs(30);
 /// What a daemon speaks that does not say so: the last version before negotiation.
 const BEFORE_NEGOTIATION: &str = "1.24";
 
 /// What a request carries.
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+/// What a connection runs over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 type Sender = SendRequest<Body>;
 
 /// Speaks to one daemon. One request at a time keeps its connection open for the next.
@@ -81,12 +90,33 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Sender, CliError> {
-        let stream =
-            crate::os::connect(&self.endpoint.path).await.map_err(|error| self.unreachable(error))?;
+        let stream = self.open().await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Ends by itself when the sender and the reply's body are gone; what breaks it is seen by them.
         tokio::spawn(connection.with_upgrades());
         Ok(sender)
+    }
+
+    async fn open(&self) -> Result<Box<dyn Stream>, CliError> {
+        match &self.endpoint.transport {
+            Transport::Socket(path) => {
+                let stream = crate::os::connect(path).await.map_err(|error| self.unreachable(error))?;
+                Ok(Box::new(stream))
+            }
+            Transport::Tcp { host, port, tls } => {
+                let connecting = TcpStream::connect((host.as_str(), *port));
+                let stream = match tokio::time::timeout(CONNECTING, connecting).await {
+                    Ok(connected) => connected.map_err(|error| self.unreachable(error))?,
+                    Err(_) => return Err(CliError::Silent { host: self.endpoint.host.clone() }),
+                };
+                // Keys that are typed must not wait for more.
+                stream.set_nodelay(true).map_err(|error| CliError::Transport(Box::new(error)))?;
+                match tls {
+                    Some(identity) => secured(stream, host, identity).await,
+                    None => Ok(Box::new(stream)),
+                }
+            }
+        }
     }
 
     fn unreachable(&self, cause: std::io::Error) -> CliError {
@@ -99,6 +129,15 @@ impl Client {
 
     async fn keep(&self, sender: Sender) {
         *self.idle.lock().await = Some(sender);
+    }
+}
+
+async fn secured(stream: TcpStream, host: &str, identity: &Identity) -> Result<Box<dyn Stream>, CliError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| CliError::Transport(Box::new(error)))?;
+    let handshake = TlsConnector::from(identity.0.clone()).connect(name, stream);
+    match tokio::time::timeout(CONNECTING, handshake).await {
+        Ok(secured) => Ok(Box::new(secured.map_err(|error| CliError::Transport(Box::new(error)))?)),
+        Err(_) => Err(CliError::Transport("the TLS handshake takes too long".into())),
     }
 }
 

@@ -63,8 +63,7 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
 }
 
 fn client(socket: &Path) -> Client {
-    let endpoint =
-        Endpoint { path: socket.to_owned(), host: format!("unix://{}", socket.display()), explicit: true };
+    let endpoint = Endpoint::named(&format!("unix://{}", socket.display()), None).unwrap();
     Client::new(endpoint, Program::Holm, None)
 }
 

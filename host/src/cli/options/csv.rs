@@ -1,6 +1,17 @@
 //! One line of comma-separated fields (RFC 4180, as Go's `encoding/csv` reads it): a field in double quotes
 //! may hold commas, and `""` is a quote in it.
 
+/// Fields of the form `key=value`, as flags for maps have them.
+pub(crate) fn csv_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+    fields(text)?
+        .into_iter()
+        .map(|field| match field.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(format!("{field} must be formatted as key=value")),
+        })
+        .collect()
+}
+
 /// The fields of the first line.
 pub(super) fn fields(text: &str) -> Result<Vec<String>, String> {
     let line = text.split('\n').next().unwrap_or_default();

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args, caller: &Caller<'_>) -> Result<(), CliError> {
         Err(error) => (None, Err(error)),
     };
     let machine = machine(caller);
-    let client = client(version.as_deref());
+    let client = client(version.as_deref(), &caller.context());
     let (server, failure) = match server {
         Ok(server) => (server, None),
         Err(error) => (Value::Null, Some(error)),
@@ -69,14 +69,14 @@ fn machine(caller: &Caller<'_>) -> Option<MachineReport> {
     (caller.environment.daemon.machine)(MachineOrder::Status).ok()
 }
 
-fn client(negotiated: Option<&str>) -> Value {
+fn client(negotiated: Option<&str>, context: &str) -> Value {
     json!({
         "Version": holm_api::VERSION,
         "ApiVersion": negotiated.unwrap_or(holm_api::API_VERSION),
         "DefaultAPIVersion": holm_api::API_VERSION,
         "Os": go_os(),
         "Arch": go_architecture(),
-        "Context": "default",
+        "Context": context,
     })
 }
 
