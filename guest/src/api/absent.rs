@@ -54,7 +54,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::GET, "/images/search", "search registries"),
     (Method::POST, "/images/prune", "prune images"),
     (Method::POST, "/containers/prune", "prune containers"),
-    (Method::GET, "/containers/{name}/top", "list a container's processes"),
     (Method::GET, "/containers/{name}/attach/ws", "attach by WebSocket"),
     (Method::GET, "/distribution/{*name}", "look into registries"),
     (Method::POST, "/networks/create", "make networks"),

@@ -34,6 +34,7 @@ mod state;
 mod stats;
 mod stop;
 mod table;
+mod top;
 mod update;
 mod validate;
 mod volumes;

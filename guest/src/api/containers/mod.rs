@@ -10,6 +10,7 @@ mod list;
 mod logs;
 mod shape;
 mod stats;
+mod top;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/containers/{name}/update", post(change::update))
         .route("/containers/{name}/wait", post(lifecycle::wait))
         .route("/containers/{name}/resize", post(lifecycle::resize))
+        .route("/containers/{name}/top", get(top::top))
         .route("/containers/{name}/attach", post(attach::attach))
 }
 
