@@ -2,6 +2,8 @@
 //! computer. Times alone would say more about the computer. Ends with 1 where a ratio is over its limit.
 
 mod boot;
+mod containers;
+mod dockerd;
 mod measure;
 mod memory;
 mod pull;
@@ -16,8 +18,13 @@ use crate::measure::Finding;
 /// Its name on the command line, and what it measures.
 type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
 
-const ALL: [Benchmark; 4] =
-    [("boot", boot::measure), ("run", run::measure), ("pull", pull::measure), ("memory", memory::measure)];
+const ALL: [Benchmark; 5] = [
+    ("boot", boot::measure),
+    ("run", run::measure),
+    ("pull", pull::measure),
+    ("memory", memory::measure),
+    ("containers", containers::measure),
+];
 
 fn main() -> Result<ExitCode> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

@@ -1,6 +1,7 @@
 //! What idle programs hold: proportional set sizes, against what they may.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use holm_tests::home::{Home, Machine};
@@ -21,7 +22,8 @@ pub(crate) fn measure() -> Result<Vec<Finding>> {
     ])
 }
 
-fn against(what: &str, bytes: f64, limit: f64) -> Finding {
+/// One amount of memory against its limit.
+pub(crate) fn against(what: &str, bytes: f64, limit: f64) -> Finding {
     let mebibytes = bytes / MEBIBYTE;
     Finding {
         what: what.to_owned(),
@@ -29,6 +31,29 @@ fn against(what: &str, bytes: f64, limit: f64) -> Finding {
         ratio: mebibytes / limit,
         limit: Some(1.0),
     }
+}
+
+/// Two amounts of memory.
+pub(crate) fn between(what: &str, ours: f64, other: f64) -> Finding {
+    Finding {
+        what: what.to_owned(),
+        values: format!("{:.1} / {:.1} MiB", ours / MEBIBYTE, other / MEBIBYTE),
+        ratio: ours / other,
+        limit: None,
+    }
+}
+
+/// What all processes of a pid namespace hold; containers' own are in others.
+pub(crate) fn resident_in(namespace: &Path) -> Result<f64> {
+    let mut sum = 0.0;
+    for entry in fs::read_dir("/proc")? {
+        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process may end while we look at it.
+        if fs::read_link(format!("/proc/{process}/ns/pid")).is_ok_and(|of| of == namespace) {
+            sum += resident(process).unwrap_or(0.0);
+        }
+    }
+    Ok(sum)
 }
 
 fn children(process: i32) -> Result<Vec<i32>> {
