@@ -171,7 +171,8 @@ fn root(boot: &mut Boot) -> Result<(), BootError> {
     match &boot.place {
         Place::Machine => mounts::make_root_pivotable(),
         Place::Process { sockets, data } => private_root::enter(sockets, data),
-    }
+    }?;
+    mounts::make_read_only(&boot.program)
 }
 
 fn data_disk(boot: &mut Boot) -> Result<(), BootError> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-use rustix::mount::{MountFlags, mount, mount_bind_recursive, mount_move};
+use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_move, mount_remount};
 
 use super::boot::{BootError, Place, failed};
 
@@ -69,6 +69,15 @@ pub(super) fn make_root_pivotable() -> Result<(), BootError> {
         fs::remove_dir("/root.new")
     };
     steps().map_err(failed("make the root a mount of its own"))
+}
+
+/// Keeps a file from being written to through what is started from it. A container can get at this program: its
+/// `--init` is one, and so is whatever says `/proc/self/exe` in there; its `/proc/<pid>/exe` leads to the mount
+/// that it was started from (CVE-2019-5736).
+pub(super) fn make_read_only(file: &Path) -> Result<(), BootError> {
+    let step = || failed(format!("make {} read-only", file.display()));
+    mount_bind(file, file).map_err(step())?;
+    mount_remount(file, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV, c"").map_err(step())
 }
 
 /// Mounts them in their order.
