@@ -44,7 +44,6 @@ fn swarm() -> Router<Arc<Engine>> {
 const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::POST, "/auth", "log in to registries"),
     (Method::POST, "/build", "build images"),
-    (Method::POST, "/build/prune", "build images"),
     (Method::POST, "/build/cancel", "build images"),
     (Method::POST, "/session", "build images"),
     (Method::POST, "/grpc", "build images"),
@@ -57,7 +56,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::GET, "/containers/{name}/attach/ws", "attach by WebSocket"),
     (Method::GET, "/distribution/{*name}", "look into registries"),
     (Method::POST, "/networks/create", "make networks"),
-    (Method::POST, "/networks/prune", "prune networks"),
     (Method::POST, "/networks/{id}/connect", "connect containers to further networks"),
     (Method::POST, "/networks/{id}/disconnect", "disconnect containers from networks"),
     (Method::GET, "/plugins", "run plugins"),

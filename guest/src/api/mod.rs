@@ -28,7 +28,7 @@ mod volumes;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::engine::Engine;
 use error::ApiError;
@@ -52,6 +52,7 @@ fn routes() -> Router<Arc<Engine>> {
         .route("/info", get(info::info))
         .route("/events", get(events::events))
         .route("/system/df", get(info::disk_usage))
+        .route("/build/prune", post(system::prune_builds))
         .merge(containers::router())
         .merge(exec::router())
         .merge(images::router())

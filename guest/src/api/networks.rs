@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,10 @@ type Shared = State<Arc<Engine>>;
 
 /// All routes below `/networks`.
 pub(crate) fn router() -> Router<Arc<Engine>> {
-    Router::new().route("/networks", get(list)).route("/networks/{id}", get(inspect).delete(remove))
+    Router::new()
+        .route("/networks", get(list))
+        .route("/networks/prune", post(prune))
+        .route("/networks/{id}", get(inspect).delete(remove))
 }
 
 /// `GET /networks`
@@ -47,6 +50,12 @@ async fn list(State(engine): Shared, query: Query) -> Result<Response, ApiError>
 async fn inspect(State(engine): Shared, Path(id): Path<String>) -> Result<Response, ApiError> {
     let network = engine.networks().find(&id)?;
     Ok(reply::json(StatusCode::OK, &body(&engine, network, members(&engine, network))))
+}
+
+/// `POST /networks/prune`: networks that come with the daemon are never removed, and there are no others.
+async fn prune(query: Query) -> Result<Response, ApiError> {
+    Filters::of(&query, &["label", "label!", "until"])?;
+    Ok(reply::json(StatusCode::OK, &json!({ "NetworksDeleted": null })))
 }
 
 /// `DELETE /networks/{id}`
