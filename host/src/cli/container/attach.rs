@@ -76,11 +76,11 @@ async fn inspect_running(session: &Session, container: &str) -> Result<Value, Cl
 /// Why a container in this state cannot be attached to.
 fn complaint(state: &Value) -> Option<&'static str> {
     if state["Running"] != true {
-        Some("cannot attach to a stopped container, start it first")
+        Some("You cannot attach to a stopped container, start it first")
     } else if state["Paused"] == true {
-        Some("cannot attach to a paused container, unpause it first")
+        Some("You cannot attach to a paused container, unpause it first")
     } else if state["Restarting"] == true {
-        Some("cannot attach to a restarting container, wait until it is running")
+        Some("You cannot attach to a restarting container, wait until it is running")
     } else {
         None
     }

@@ -1,0 +1,219 @@
+//! `holm` as users type it: processes in containers, files in and out, volumes, figures, contexts; and that it says
+//! what the real `docker` says of the same engine.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use holm_tests::home::{Home, Machine};
+use holm_tests::on_every_machine;
+use holm_tests::samples::ready;
+use holm_tests::terminal::run_on_terminal;
+
+on_every_machine!(
+    processes_run_in_a_container_and_their_ends_are_ours,
+    files_go_into_a_container_and_come_out_again,
+    volumes_are_made_listed_used_and_removed,
+    what_is_not_used_goes_when_it_is_asked_for,
+    holm_and_docker_say_the_same,
+    a_context_leads_docker_to_the_machine,
+);
+
+const SLEEP: [&str; 2] = ["sleep", "1000"];
+
+fn start(home: &Home, name: &str, flags: &[&str]) {
+    let words = [&["run", "-d", "--init", "--name", name], flags, &["busybox"], &SLEEP].concat();
+    home.holm(&words).ok();
+}
+
+fn processes_run_in_a_container_and_their_ends_are_ours(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    start(&home, "isle", &["-e", "OWN=1"]);
+    assert_eq!(
+        home.holm(&["exec", "-e", "MORE=2", "isle", "sh", "-c", "echo $OWN$MORE; exit 0"]).ok(),
+        "12\n"
+    );
+    home.holm(&["exec", "isle", "sh", "-c", "exit 7"]).fails_with(7);
+    assert_eq!(
+        home.holm(&["exec", "-w", "/tmp", "-u", "1000", "isle", "sh", "-c", "pwd; id -u"]).ok(),
+        "/tmp\n1000\n"
+    );
+    assert_eq!(home.holm_with_input(&["exec", "-i", "isle", "cat"], b"typed").ok(), "typed");
+    let size = run_on_terminal(&home.command(&["exec", "-it", "isle", "stty", "size"]));
+    assert_eq!(size.line(), "40 100");
+    let refused = home.holm(&["exec", "-it", "isle", "true"]).fails_with(1);
+    assert!(refused.starts_with("the input device is not a TTY"), "{refused}");
+
+    assert!(home.holm(&["top", "isle"]).ok().contains("sleep 1000"));
+    assert_eq!(home.holm(&["rename", "isle", "island"]).ok(), "");
+    assert_eq!(home.holm(&["pause", "island"]).line(), "island");
+    let refused = home.holm(&["attach", "island"]).fails_with(1);
+    assert_eq!(refused, "You cannot attach to a paused container, unpause it first\n");
+    assert_eq!(home.holm(&["unpause", "island"]).line(), "island");
+    assert_eq!(home.holm(&["update", "--restart", "on-failure:3", "island"]).line(), "island");
+    let policy = "{{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}}";
+    assert_eq!(home.holm(&["inspect", "-f", policy, "island"]).line(), "on-failure:3");
+    let figures = home.holm(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "island"]).line();
+    assert!(figures.starts_with("island "), "{figures}");
+
+    // The status of what was attached to is the command's own.
+    home.holm(&["create", "--name", "short", "busybox", "sh", "-c", "echo out; exit 5"]).ok();
+    let ran = home.holm(&["start", "-a", "short"]);
+    assert_eq!(ran.stdout, "out\n");
+    ran.fails_with(5);
+    let refused = home.holm(&["attach", "short"]).fails_with(1);
+    assert_eq!(refused, "You cannot attach to a stopped container, start it first\n");
+}
+
+fn files_go_into_a_container_and_come_out_again(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    start(&home, "isle", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(at("tree")).unwrap();
+    fs::write(at("tree/file"), "text").unwrap();
+    symlink("/etc/passwd", at("tree/link")).unwrap();
+    let inside = |script: &str| home.holm(&["exec", "isle", "sh", "-c", script]).ok();
+
+    // Into a folder that is there, under a new name, and only what is in it.
+    home.holm(&["cp", &at("tree"), "isle:/tmp"]).ok();
+    home.holm(&["cp", &at("tree"), "isle:/tmp/new"]).ok();
+    home.holm(&["cp", &format!("{}/.", at("tree")), "isle:/home"]).ok();
+    home.holm(&["cp", &at("tree/file"), "isle:/tmp/one"]).ok();
+    assert_eq!(inside("cat /tmp/tree/file /tmp/new/file /home/file /tmp/one"), "texttexttexttext");
+    assert_eq!(inside("readlink /tmp/tree/link"), "/etc/passwd\n");
+    let refused = home.holm(&["cp", &at("tree"), "isle:/tmp/one"]).fails_with(1);
+    assert_eq!(refused, "cannot copy directory\n");
+    let refused = home.holm(&["cp", &at("nothing"), "isle:/tmp"]).fails_with(1);
+    assert_eq!(refused, format!("lstat {}: no such file or directory\n", at("nothing")));
+
+    // And out again, as files and as an archive.
+    home.holm(&["cp", "isle:/tmp/new", &at("back")]).ok();
+    assert_eq!(fs::read_to_string(at("back/file")).unwrap(), "text");
+    assert_eq!(fs::read_link(at("back/link")).unwrap().to_str(), Some("/etc/passwd"));
+    home.holm(&["cp", "isle:/tmp/tree/.", &at("back")]).ok();
+    home.holm(&["cp", "isle:/tmp/one", &at("tree/one")]).ok();
+    assert_eq!(fs::read_to_string(at("tree/one")).unwrap(), "text");
+    assert_eq!(fs::metadata(at("tree/one")).unwrap().len(), 4);
+    let refused = home.holm(&["cp", "isle:/nope", &at("x")]).fails_with(1);
+    assert!(refused.contains("Could not find the file /nope in container isle"), "{refused}");
+    home.holm(&["export", "-o", &at("all.tar"), "isle"]).ok();
+    assert!(fs::metadata(at("all.tar")).unwrap().len() > 1_000_000);
+    let changes = home.holm(&["diff", "isle"]).ok();
+    assert!(changes.lines().any(|line| line == "A /tmp/one"), "{changes}");
+}
+
+fn volumes_are_made_listed_used_and_removed(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    assert_eq!(home.holm(&["volume", "create", "--label", "a=b", "data"]).line(), "data");
+    home.holm(&["run", "--rm", "-v", "data:/d", "busybox", "sh", "-c", "echo kept > /d/f"]).ok();
+    let read =
+        ["run", "--rm", "--mount", "type=volume,source=data,target=/d,readonly", "busybox", "cat", "/d/f"];
+    assert_eq!(home.holm(&read).line(), "kept");
+    assert_eq!(home.holm(&["volume", "ls", "--format", "{{.Name}} {{.Labels}}"]).line(), "data a=b");
+    assert_eq!(home.holm(&["volume", "inspect", "-f", "{{.Name}} {{.Driver}}", "data"]).line(), "data local");
+    start(&home, "isle", &["-v", "data:/d"]);
+    let refused = home.holm(&["volume", "rm", "data"]).fails_with(1);
+    assert!(refused.contains("volume is in use"), "{refused}");
+    home.holm(&["rm", "-f", "isle"]).ok();
+    assert_eq!(home.holm(&["volume", "rm", "data"]).line(), "data");
+    assert_eq!(home.holm(&["volume", "ls", "-q"]).ok(), "");
+}
+
+fn what_is_not_used_goes_when_it_is_asked_for(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    let id = home.holm(&["create", "busybox"]).line();
+    let asked = home.holm_with_input(&["container", "prune"], b"n\n").ok();
+    assert_eq!(
+        asked,
+        "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] "
+    );
+    assert_eq!(home.holm(&["ps", "-aq", "--no-trunc"]).line(), id);
+    home.holm(&["volume", "create", "spare"]).ok();
+    let gone = home.holm_with_input(&["volume", "prune", "-a"], b"y\n").ok();
+    assert!(gone.contains("Deleted Volumes:\nspare\n\nTotal reclaimed space: "), "{gone}");
+    assert_eq!(home.holm(&["network", "prune", "-f"]).ok(), "");
+    let refused = home.holm(&["system", "prune", "--volumes", "--filter", "until=1h"]).fails_with(1);
+    assert_eq!(refused, "ERROR: The \"until\" filter is not supported with \"--volumes\"\n");
+}
+
+fn holm_and_docker_say_the_same(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    start(&home, "isle", &["-l", "a=b", "-v", "data:/d", "-v", "/anonymous", "--tmpfs", "/t", "-m", "64m"]);
+    home.holm(&["create", "--name", "idle", "--read-only", "--cap-add", "NET_ADMIN", "busybox", "true"]).ok();
+    for words in [
+        &["ps", "-a", "--no-trunc"][..],
+        &["ps", "-a", "--format", "json"],
+        &["ps", "--format", "table {{.Names}}\t{{.Mounts}}\t{{.LocalVolumes}}\t{{.Labels}}"],
+        &["images", "--digests"],
+        &["volume", "ls"],
+        &["volume", "ls", "--format", "json"],
+        &["volume", "inspect", "data"],
+        &["network", "ls"],
+        &["network", "ls", "--format", "json"],
+        &["network", "inspect", "bridge"],
+        &["inspect", "isle", "idle"],
+        &[
+            "inspect",
+            "-f",
+            "{{json .HostConfig.CapAdd}} {{.HostConfig.Memory}} {{range .Mounts}}{{.Type}} {{end}}",
+            "isle",
+        ],
+        &["inspect", "-f", "{{range $k, $v := .Config.Labels}}{{$k}}={{$v | upper}};{{end}}", "isle"],
+        &["inspect", "-f", "{{len .Mounts}} {{index .Config.Cmd 1}} {{.State.Status | title}}", "isle"],
+        &["port", "isle"],
+        &["diff", "idle"],
+        &["container", "inspect", "nope"],
+        &["exec", "nope", "true"],
+        &["rm", "nope"],
+        &["pause", "idle"],
+        &["cp", "isle:/nope", "-"],
+        &["attach", "idle"],
+        &["rename", "nope", "x"],
+        &["volume", "rm", "nope"],
+        &["update", "isle"],
+        &["top", "idle"],
+        &["version", "--format", "{{.Server.Version}}"],
+    ] {
+        let (ours, theirs) = (home.holm(words), home.docker(words));
+        assert_eq!(ours.stdout, theirs.stdout, "{words:?}\n{ours}\n{theirs}");
+        assert_eq!(ours.status, theirs.status, "{words:?}\n{ours}\n{theirs}");
+        // Holm may add what to do next.
+        let said = theirs.stderr.trim_end().replace("'docker ", "'holm ");
+        assert!(ours.stderr.starts_with(&said), "{words:?}\n{ours}\n{theirs}");
+    }
+}
+
+fn a_context_leads_docker_to_the_machine(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().to_str().unwrap();
+    let with = |program: &str, words: &[&str]| {
+        let words = [&["--config", config], words].concat();
+        let command = match program {
+            "holm" => home.command(&words),
+            program => {
+                let mut command = std::process::Command::new(program);
+                command.args(words);
+                command
+            }
+        };
+        let mut command = command;
+        command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
+        holm_tests::command::run(command, b"")
+    };
+    home.holm(&["create", "--name", "isle", "busybox"]).ok();
+    assert_eq!(with("holm", &["context", "create", "holm", "--description", "an island"]).line(), "holm");
+    assert_eq!(with("holm", &["context", "use", "holm"]).line(), "holm");
+    assert_eq!(with("docker", &["context", "show"]).line(), "holm");
+    assert_eq!(with("docker", &["ps", "-a", "--format", "{{.Names}}"]).line(), "isle");
+    assert_eq!(with("holm", &["--context", "holm", "ps", "-a", "--format", "{{.Names}}"]).line(), "isle");
+    let listed = ["context", "ls", "--format", "{{.Name}} {{.Description}} {{.DockerEndpoint}}"];
+    let (ours, theirs) = (with("holm", &listed).ok(), with("docker", &listed).ok());
+    let holms = |text: &str| text.lines().find(|line| line.starts_with("holm ")).map(str::to_owned);
+    assert!(holms(&ours).is_some());
+    assert_eq!(holms(&ours), holms(&theirs));
+    with("holm", &["context", "rm", "holm"]).fails_with(1);
+    assert_eq!(with("holm", &["context", "rm", "-f", "holm"]).line(), "holm");
+    assert_eq!(with("docker", &["context", "show"]).line(), "default");
+}
