@@ -65,6 +65,7 @@ test-full: test fuzz bench ## also what is slow: long fuzzing, benchmarks, a sec
 
 bench: image ## how fast it is, as ratios to what everybody knows
 	@.ci/deps machine registry bench
+	.ci/bench-vsock
 	cargo run --locked --release -p holm-tests --bin holm-bench
 
 fuzz: ## FUZZ_SECONDS (600) a fuzz target
