@@ -12,7 +12,7 @@ use crate::api::error::ApiError;
 /// Bytes of the largest JSON body; the largest real ones have some dozens of KiB.
 const LONGEST: usize = 4 << 20;
 
-/// Reads a body that has to be JSON.
+/// Reads a body that has to be a JSON object, or `null`.
 pub(crate) async fn read_json(request: Request) -> Result<Value, ApiError> {
     let (parts, body) = request.into_parts();
     check_content_type(&parts.headers)?;
@@ -36,10 +36,27 @@ fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     }
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     match (values.next(), values.next()) {
-        (Some(Ok(value)), None) => Ok(value),
+        // To Go, `null` is an object without fields. Our decoder would take an array for one as well.
+        (Some(Ok(value @ (Value::Object(_) | Value::Null))), None) => Ok(value),
+        (Some(Ok(value)), None) => Err(ApiError::invalid(format!(
+            "invalid JSON: json: cannot unmarshal {} into an object",
+            kind(&value)
+        ))),
         (Some(Ok(_)), Some(_)) => Err(ApiError::invalid("unexpected content after JSON")),
         (Some(Err(error)), _) => Err(ApiError::invalid(format!("invalid JSON: {error}"))),
         (None, _) => Err(ApiError::invalid("invalid JSON: got EOF while reading request body")),
+    }
+}
+
+/// As Go's decoder calls it.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
@@ -69,6 +86,7 @@ mod tests {
         assert_eq!(refused(b""), "invalid JSON: got EOF while reading request body");
         assert_eq!(refused(b"{} {}"), "unexpected content after JSON");
         assert!(refused(b"{").starts_with("invalid JSON: "));
+        assert_eq!(refused(b"[]"), "invalid JSON: json: cannot unmarshal array into an object");
     }
 
     #[test]
