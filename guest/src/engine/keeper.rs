@@ -176,9 +176,12 @@ impl Keeper {
 
     /// Carries out `Action::Launch`.
     async fn launch(&mut self) -> Result<(), EngineError> {
-        let _alone = self.files.clone().write_owned().await;
         let attaches = std::mem::take(&mut self.attaches);
-        match launch::launch(&self.engine, &self.definition, attaches).await {
+        let alone = self.files.clone().write_owned().await;
+        let launched = launch::launch(&self.engine, &self.definition, attaches).await;
+        // What follows may be the container's removal, which takes it again.
+        drop(alone);
+        match launched {
             Ok(Launched { shim, pid, endpoint }) => {
                 self.exit = Some(exit_of(shim.clone()));
                 self.shim = Some(shim);
