@@ -19,6 +19,17 @@ pub(crate) async fn read_json(request: Request) -> Result<Value, ApiError> {
     parse(&read(body).await?)
 }
 
+/// Likewise, where no body is fine.
+pub(crate) async fn read_json_or_nothing(request: Request) -> Result<Option<Value>, ApiError> {
+    let (parts, body) = request.into_parts();
+    let bytes = read(body).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    check_content_type(&parts.headers)?;
+    parse(&bytes).map(Some)
+}
+
 async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
     match Limited::new(body, LONGEST).collect().await {
         Ok(body) => Ok(body.to_bytes().into()),

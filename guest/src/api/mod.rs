@@ -8,6 +8,7 @@
 
 mod absent;
 mod body;
+mod commit;
 mod containers;
 mod error;
 mod events;
@@ -51,6 +52,7 @@ fn routes() -> Router<Arc<Engine>> {
         .route("/version", get(system::version))
         .route("/info", get(info::info))
         .route("/events", get(events::events))
+        .route("/commit", axum::routing::post(commit::commit))
         .route("/system/df", get(info::disk_usage))
         .route("/build/prune", post(system::prune_builds))
         .merge(containers::router())

@@ -1,13 +1,15 @@
 //! Introduces images to layers and containers, and turns what goes wrong with images into the engine's words.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 
-use holm_api::Digest;
+use holm_api::{Digest, Reference};
 
 use super::events::{Actor, Subject};
 use super::{Engine, EngineError, ErrorKind};
 use crate::image::{
-    ContainerUse, FindError, LayerSink, PullError, PullErrorKind, RemoveError, Removed, TagError,
+    ContainerUse, FindError, Image, LayerSink, PullError, PullErrorKind, RemoveError, Removed, TagError,
+    chain_ids,
 };
 use crate::snapshot::Layers;
 
@@ -61,6 +63,49 @@ impl Engine {
             }
         }
         Ok(removed)
+    }
+
+    /// Removes all images that no container stands on and that are `wanted`: those without a name by tag, or, with
+    /// `named`, all of them. What is removed is in the order in which it went.
+    pub(crate) async fn prune_images(
+        &self,
+        named: bool,
+        wanted: impl Fn(&Image) -> bool,
+    ) -> Result<(Vec<Removed>, u64), EngineError> {
+        let Ok(_alone) = self.pruning_images.try_lock() else {
+            return Err(EngineError::Conflict("a prune operation is already running".to_owned()));
+        };
+        let all = self.images().list();
+        let sizes: HashMap<Digest, u64> = all
+            .iter()
+            .flat_map(|image| {
+                let sizes = image.layers().iter().map(|layer| layer.size);
+                chain_ids(&image.diff_ids()).into_iter().zip(sizes).collect::<Vec<_>>()
+            })
+            .collect();
+        let mut removed = Vec::new();
+        for image in all.iter().filter(|image| wanted(image)) {
+            if !named && !image.repo_tags().is_empty() {
+                continue;
+            }
+            // By each of its names, or by its id where it has none; one that is in use stays, and that is fine.
+            let names = image.references().iter().map(Reference::familiar);
+            let by_id = image.references().is_empty().then(|| image.id().to_string());
+            for text in names.chain(by_id) {
+                match self.remove_image(&text, false).await {
+                    Ok(more) => removed.extend(more),
+                    Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+                    Err(error) => tracing::warn!("failed to prune image {text}: {error}"),
+                }
+            }
+        }
+        let freed = |one: &Removed| match one {
+            Removed::Deleted(id) => sizes.get(id).copied().unwrap_or(0),
+            Removed::Untagged(_) => 0,
+        };
+        let reclaimed = removed.iter().map(freed).sum();
+        self.tell_prune(Subject::Image, reclaimed);
+        Ok((removed, reclaimed))
     }
 
     /// Tells an event of the image `id`, by the name that the client used.

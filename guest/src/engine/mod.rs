@@ -8,6 +8,7 @@
 //! ```
 
 mod attach;
+mod commit;
 mod container;
 mod create;
 mod error;
@@ -16,6 +17,7 @@ mod exec;
 mod files;
 mod health;
 mod images;
+mod instructions;
 mod joined;
 mod keeper;
 mod launch;
@@ -41,6 +43,7 @@ mod volumes;
 mod wait;
 
 pub(crate) use attach::{DetachKeys, Ended, Form, pump};
+pub(crate) use commit::CommitRequest;
 pub(crate) use container::{Attached, Container, Start};
 pub(crate) use create::CreateRequest;
 pub(crate) use error::{EngineError, ErrorKind};
@@ -94,6 +97,8 @@ pub(crate) struct Engine {
     volumes: Arc<Volumes>,
     /// Held by the one prune of volumes that may run.
     pruning_volumes: tokio::sync::Mutex<()>,
+    /// Likewise of images.
+    pruning_images: tokio::sync::Mutex<()>,
     events: Events,
     execs: Execs,
     table: Mutex<Table>,

@@ -79,6 +79,7 @@ impl Engine {
             networks: Networks::open(&layout.networks())?,
             volumes: Arc::new(volumes),
             pruning_volumes: tokio::sync::Mutex::default(),
+            pruning_images: tokio::sync::Mutex::default(),
             events: Events::default(),
             execs: Execs::default(),
             table: Mutex::new(Table::default()),

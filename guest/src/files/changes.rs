@@ -196,7 +196,7 @@ mod tests {
             .collect();
         assert_eq!(
             told,
-            [("/etc/deep", 0), ("/etc/deep/gone", 2), ("/opt", 0), ("/opt/changed", 0), ("/opt/new", 1)]
+            [("/etc/deep", 0), ("/etc/deep/gone", 2), ("/opt/changed", 0), ("/opt", 0), ("/opt/new", 1)]
         );
     }
 

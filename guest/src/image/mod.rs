@@ -15,6 +15,7 @@
 //! layer holds does not depend on what lies under it, so images share layers in whatever order they stack them.
 
 mod blobs;
+mod commit;
 mod config;
 mod durable;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod registry;
 mod remove;
 mod settings;
 
+pub(crate) use commit::{CommitWish, NewLayer};
 pub(crate) use config::ImageConfig;
 pub(crate) use find::FindError;
 pub(crate) use layers::LayerSink;
@@ -36,7 +38,7 @@ pub(crate) use platform::Platform;
 #[cfg(test)]
 pub(crate) use pull::LayerStatus;
 pub(crate) use pull::{PullError, PullErrorKind, PullProgress, PullRequest};
-pub(crate) use record::Image;
+pub(crate) use record::{Image, chain_ids};
 pub(crate) use remove::{ContainerUse, RemoveError, Removed};
 pub(crate) use settings::{RegistryAuth, RegistrySettings};
 

@@ -80,6 +80,11 @@ fn wish(body: Value, version: ApiVersion) -> Result<(CreateRequest, Vec<String>)
     Ok((CreateRequest { name: None, config, host, endpoints, platform: None }, warnings))
 }
 
+/// A container's configuration alone.
+pub(crate) fn config_of(body: Value) -> Result<models::ContainerConfig, ApiError> {
+    Ok(wish(body, ApiVersion::newest())?.0.config)
+}
+
 /// The container-wide address of clients from before 1.44 is that of the one endpoint.
 fn take_mac(
     mac: Option<Value>,

@@ -21,6 +21,7 @@ use holm_api::ContainerRef;
 use crate::api::error::ApiError;
 use crate::engine::{Container, Engine};
 
+pub(crate) use create::config_of;
 pub(super) use lifecycle::side;
 pub(crate) use list::summaries;
 

@@ -4,6 +4,7 @@
 mod inspect;
 mod list;
 mod pattern;
+mod prune;
 mod pull;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
     Router::new()
         .route("/images/json", get(list::list))
         .route("/images/create", post(pull::create))
+        .route("/images/prune", post(prune::prune))
         .route("/images/{*rest}", get(get_image).post(post_image).delete(remove))
 }
 
@@ -83,18 +85,20 @@ async fn remove(State(engine): Shared, Path(name): Path<String>, query: Query) -
         return Err(ApiError::invalid("image name cannot be blank"));
     }
     let removed = engine.remove_image(&name, query.flag("force")).await?;
-    let body: Vec<Value> = removed
-        .into_iter()
-        .map(|one| match one {
-            Removed::Untagged(reference) => json!({ "Untagged": reference.familiar() }),
-            Removed::Deleted(id) => json!({ "Deleted": id.to_string() }),
-        })
-        .collect();
-    Ok(reply::json(StatusCode::OK, &body))
+    Ok(reply::json(StatusCode::OK, &removed_body(removed)))
+}
+
+/// What went, in the order in which it did.
+fn removed_body(removed: Vec<Removed>) -> Vec<Value> {
+    let one = |one| match one {
+        Removed::Untagged(reference) => json!({ "Untagged": Reference::familiar(&reference) }),
+        Removed::Deleted(id) => json!({ "Deleted": Digest::to_string(&id) }),
+    };
+    removed.into_iter().map(one).collect()
 }
 
 /// A repository and a tag (or digest) that came apart. The tag that stands alone wins over one in the name.
-fn tagged(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
+pub(crate) fn tagged(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
     let wrong = |error: holm_api::ParseReferenceError| ApiError::invalid(error.to_string());
     let reference: Reference = name.parse().map_err(wrong)?;
     match tag {

@@ -12,6 +12,7 @@ mod parse;
 mod serve;
 mod tmpfs;
 
+pub(super) use parse::clean;
 pub(super) use serve::Served;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -245,7 +245,7 @@ pub(super) fn destination(target: &str) -> Result<String, String> {
 }
 
 /// As Go's `path.Clean` writes an absolute path.
-pub(super) fn clean(path: &str) -> String {
+pub(in crate::engine) fn clean(path: &str) -> String {
     let mut clean: Vec<&str> = Vec::new();
     for component in path.split('/') {
         match component {
