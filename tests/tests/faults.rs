@@ -51,6 +51,27 @@ fn a_killed_engine_leaves_containers_running() {
     assert_eq!(home.holm(&["wait", "isle"]).line(), "137");
 }
 
+#[test]
+fn a_killed_engine_loses_no_exit_no_line_and_no_policy() {
+    let (_registry, home) = ready(Machine::Process).unwrap();
+    home.holm(&["pull", "-q", "busybox"]).ok();
+    let told = "trap 'echo told; exit 7' USR1; echo up; while :; do sleep 0.1; done";
+    home.holm(&["run", "-d", "--name", "isle", "busybox", "sh", "-c", told]).ok();
+    let ends = "while :; do sleep 0.1; [ -e /end ] && exit 4; done";
+    home.holm(&["run", "-d", "--name", "again", "--restart", "always", "busybox", "sh", "-c", ends]).ok();
+    while home.holm(&["logs", "isle"]).ok() != "up\n" {}
+
+    kill_process(engine_below(home.process("machine_pid").unwrap()), Signal::KILL).unwrap();
+    assert_eq!(home.holm(&["inspect", "-f", "{{.State.Status}}", "again"]).line(), "running");
+    home.holm(&["kill", "-s", "USR1", "isle"]).ok();
+    assert_eq!(home.holm(&["wait", "isle"]).line(), "7");
+    assert_eq!(home.holm(&["logs", "isle"]).ok(), "up\ntold\n");
+    home.holm(&["exec", "again", "touch", "/end"]).ok();
+    while home.holm(&["inspect", "-f", "{{.RestartCount}}", "again"]).line() == "0" {}
+    home.holm(&["rm", "-f", "again", "isle"]).ok();
+    assert_eq!(home.holm(&["ps", "-aq"]).ok(), "");
+}
+
 /// The child of `init` that was started as `holmd engine`.
 fn engine_below(init: Pid) -> Pid {
     let init = init.as_raw_nonzero();

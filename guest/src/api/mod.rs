@@ -23,6 +23,7 @@ mod query;
 mod reply;
 mod server;
 mod system;
+mod until;
 mod version;
 mod volumes;
 

@@ -75,8 +75,8 @@ pub(super) fn granted(host: &HostConfig, abilities: &HostAbilities) -> Result<Ve
     if host.privileged == Some(true) {
         return Ok(possible().collect());
     }
-    let add = asked(host.cap_add.as_deref(), abilities)?;
-    let drop = asked(host.cap_drop.as_deref(), abilities)?;
+    let add = asked("CapAdd", host.cap_add.as_deref(), abilities)?;
+    let drop = asked("CapDrop", host.cap_drop.as_deref(), abilities)?;
     let keep = |name: &&'static str| !drop.names.contains(name);
     let mut names: Vec<_> = match (add.all, drop.all) {
         (true, _) => possible().filter(keep).collect(),
@@ -114,7 +114,7 @@ struct Asked {
     names: Vec<&'static str>,
 }
 
-fn asked(words: Option<&[String]>, abilities: &HostAbilities) -> Result<Asked, SpecError> {
+fn asked(field: &str, words: Option<&[String]>, abilities: &HostAbilities) -> Result<Asked, SpecError> {
     let mut asked = Asked::default();
     for word in words.unwrap_or_default() {
         let upper = word.to_uppercase();
@@ -124,11 +124,11 @@ fn asked(words: Option<&[String]>, abilities: &HostAbilities) -> Result<Asked, S
         }
         let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
         let Some(name) = NAMES.into_iter().find(|name| *name == full) else {
-            return Err(SpecError::Invalid(format!("unknown capability: {full:?}")));
+            return Err(SpecError::Invalid(format!("invalid {field}: unknown capability: {full:?}")));
         };
         if !abilities.capabilities.contains(name) {
             return Err(SpecError::Invalid(format!(
-                "capability not supported by your kernel or not available in the current environment: {name:?}"
+                "invalid {field}: capability not supported by your kernel or not available in the current environment: {name:?}"
             )));
         }
         asked.names.push(name);
@@ -168,13 +168,13 @@ mod tests {
     #[test]
     fn what_does_not_exist_or_cannot_be_given_is_refused() {
         let message = names(&["flying"], &[]).unwrap_err().to_string();
-        assert_eq!(message, "unknown capability: \"CAP_FLYING\"");
+        assert_eq!(message, "invalid CapAdd: unknown capability: \"CAP_FLYING\"");
         let mut abilities = HostAbilities::unlimited();
         abilities.capabilities.remove("CAP_SYS_RESOURCE");
         let host = HostConfig { cap_add: Some(vec!["SYS_RESOURCE".into()]), ..Default::default() };
         assert_eq!(
             granted(&host, &abilities).unwrap_err().to_string(),
-            "capability not supported by your kernel or not available in the current environment: \
+            "invalid CapAdd: capability not supported by your kernel or not available in the current environment: \
              \"CAP_SYS_RESOURCE\""
         );
         let host = HostConfig { privileged: Some(true), ..Default::default() };

@@ -20,6 +20,7 @@ mod rlimits;
 mod seccomp;
 mod security;
 mod spec;
+mod sysctls;
 pub mod usage;
 pub mod users;
 

@@ -14,6 +14,10 @@ pub(super) struct Namespaces {
     pub(super) list: Vec<LinuxNamespace>,
     /// Its network is its own and new.
     pub(super) own_network: bool,
+    /// Its network is the machine's.
+    pub(super) machine_network: bool,
+    /// Its shared memory, queues and semaphores are the machine's.
+    pub(super) machine_ipc: bool,
     /// Its process ids are its own and new.
     pub(super) own_pids: bool,
     /// Its host name is its own.
@@ -74,6 +78,8 @@ pub(super) fn namespaces(host: &HostConfig, joined: Joined) -> Result<Namespaces
     Ok(Namespaces {
         list,
         own_network: matches!(network, Mode::Own),
+        machine_network: matches!(network, Mode::Machine),
+        machine_ipc: matches!(ipc, Mode::Machine),
         own_pids: matches!(pid, Mode::Own),
         own_name: matches!(uts, Mode::Own),
         shared_memory: ipc_mode != "none",

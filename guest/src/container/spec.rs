@@ -1,6 +1,5 @@
 //! The OCI runtime spec of a container, as Docker's daemon would write it (moby, `daemon/oci_linux.go`).
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use holm_api::ContainerId;
@@ -12,7 +11,7 @@ use super::etc_files::EtcFiles;
 use super::namespaces::{Namespaces, namespaces};
 use super::resources::Subject;
 use super::security::Security;
-use super::{capabilities, cgroup, devices, mounts, process, resources, rlimits, seccomp};
+use super::{capabilities, cgroup, devices, mounts, process, resources, rlimits, seccomp, sysctls};
 
 /// Bytes of the longest host name (`HOST_NAME_MAX`).
 const LONGEST_HOSTNAME: usize = 64;
@@ -201,21 +200,10 @@ fn linux(
         .set_resources(Some(resources))
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(seccomp::filter(host, security, capabilities))
-        .set_sysctl(Some(sysctls(host, namespaces)))
+        .set_sysctl(Some(sysctls::sysctls(host, namespaces)?))
         .set_masked_paths(Some(paths(&host.masked_paths, &MASKED)))
         .set_readonly_paths(Some(paths(&host.readonly_paths, &READ_ONLY)));
     Ok(linux)
-}
-
-/// Ping sockets and low ports need no capability in a network of one's own.
-fn sysctls(host: &HostConfig, namespaces: &Namespaces) -> HashMap<String, String> {
-    let mut values = HashMap::new();
-    if namespaces.own_network {
-        values.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
-        values.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-    }
-    values.extend(host.sysctls.iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
-    values
 }
 
 fn set_names(spec: &mut Spec, config: &ContainerConfig, namespaces: &Namespaces) -> Result<(), SpecError> {
@@ -335,7 +323,7 @@ mod tests {
             ..Default::default()
         });
         assert_eq!(spec.hostname(), &None);
-        assert_eq!(spec.linux().as_ref().unwrap().sysctl(), &Some(HashMap::new()));
+        assert_eq!(spec.linux().as_ref().unwrap().sysctl(), &Some(Default::default()));
     }
 
     #[test]

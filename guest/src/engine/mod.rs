@@ -28,6 +28,7 @@ mod mounts;
 mod names;
 mod networks;
 
+mod prune;
 mod records;
 mod recover;
 mod run;
@@ -95,6 +96,8 @@ pub(crate) struct Engine {
     bridge: Bridge,
     networks: Networks,
     volumes: Arc<Volumes>,
+    /// Held by the one prune of containers that may run.
+    pruning_containers: tokio::sync::Mutex<()>,
     /// Held by the one prune of volumes that may run.
     pruning_volumes: tokio::sync::Mutex<()>,
     /// Likewise of images.

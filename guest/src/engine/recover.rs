@@ -78,6 +78,7 @@ impl Engine {
             bridge: Bridge::ensure(&in_use).await?,
             networks: Networks::open(&layout.networks())?,
             volumes: Arc::new(volumes),
+            pruning_containers: tokio::sync::Mutex::default(),
             pruning_volumes: tokio::sync::Mutex::default(),
             pruning_images: tokio::sync::Mutex::default(),
             events: Events::default(),

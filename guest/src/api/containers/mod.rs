@@ -8,6 +8,7 @@ mod inspect;
 mod lifecycle;
 mod list;
 mod logs;
+mod prune;
 mod shape;
 mod stats;
 mod top;
@@ -29,6 +30,7 @@ pub(crate) use list::summaries;
 pub(crate) fn router() -> Router<Arc<Engine>> {
     Router::new()
         .route("/containers/json", get(list::list))
+        .route("/containers/prune", post(prune::prune))
         .route("/containers/create", post(create::create))
         .route("/containers/{name}", delete(lifecycle::remove))
         .route("/containers/{name}/json", get(inspect::inspect))
