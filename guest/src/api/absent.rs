@@ -50,7 +50,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::POST, "/images/load", "load images"),
     (Method::GET, "/images/get", "save images"),
     (Method::GET, "/images/search", "search registries"),
-    (Method::GET, "/containers/{name}/attach/ws", "attach by WebSocket"),
     (Method::GET, "/distribution/{*name}", "look into registries"),
     (Method::POST, "/networks/create", "make networks"),
     (Method::POST, "/networks/{id}/connect", "connect containers to further networks"),

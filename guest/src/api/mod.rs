@@ -26,6 +26,7 @@ mod system;
 mod until;
 mod version;
 mod volumes;
+mod websocket;
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `POST /containers/{name}/attach`: a client's terminal or pipes, joined to a container's.
+//! `POST /containers/{name}/attach` and its WebSocket: a client's terminal or pipes, joined to a container's.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::api::hijack::{self, Connection, MULTIPLEXED, RAW, Takeover, Way};
 use crate::api::query::Query;
 use crate::api::reply;
 use crate::api::version::ApiVersion;
+use crate::api::websocket::{self, Frames, Handshake};
 use crate::engine::{
     Attached, Container, DetachKeys, Ended, Engine, EngineError, Form, LogSink, LogWish, State as Life,
     log_is_kept, log_path, pump, read_log,
@@ -46,41 +47,8 @@ pub(super) async fn attach(
     query: Query,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let keys = query.text("detachKeys").map(DetachKeys::parse).transpose()?;
-    let container = find(&engine, &name)?;
-    if container.status().life.state == Life::Restarting {
-        return Err(ApiError::new(
-            http::StatusCode::CONFLICT,
-            format!("container {name} is restarting, wait until the container is running"),
-        ));
-    }
-    if container.status().life.is_paused() {
-        return Err(ApiError::new(
-            http::StatusCode::CONFLICT,
-            format!("container {name} is paused, unpause the container before attach"),
-        ));
-    }
-    let definition = &*container.definition();
-    let terminal = definition.has_terminal();
-    let streams = Streams {
-        stdin: query.flag("stdin") && definition.config.open_stdin == Some(true),
-        stdout: query.flag("stdout"),
-        stderr: query.flag("stderr"),
-    };
-    // Joined before the answer, so that a start that the client sends after it finds us waiting.
-    let attached = match query.flag("stream") {
-        true => Some(container.attach(streams).await?),
-        false => None,
-    };
-    let wish = Wish {
-        engine,
-        streams,
-        logs: query.flag("logs") && log_is_kept(definition),
-        form: if terminal { Form::Raw } else { Form::Multiplexed },
-        keys: terminal.then(|| keys.unwrap_or_default()),
-        attached,
-        container,
-    };
+    let streams = wanted(&query);
+    let wish = Wish::of(engine, &name, &query, streams, Form::Multiplexed).await?;
     let content_type = match wish.form {
         Form::Multiplexed if version >= ApiVersion::one(42) => MULTIPLEXED,
         _ => RAW,
@@ -90,6 +58,29 @@ pub(super) async fn attach(
         return Ok(with_body(request, wish));
     }
     hijack::switch(&takeover, way, content_type, |connection: Connection| wish.serve(connection)).await
+}
+
+/// `GET /containers/{name}/attach/ws`
+pub(super) async fn attach_websocket(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+    Extension(takeover): Extension<Takeover>,
+    Path(name): Path<String>,
+    query: Query,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let handshake = Handshake::of(&request)?;
+    // Older clients could not choose.
+    let all = Streams { stdin: true, stdout: true, stderr: true };
+    let streams = if version >= ApiVersion::one(42) { wanted(&query) } else { all };
+    let frames = if version >= ApiVersion::one(28) { Frames::Binary } else { Frames::Text };
+    // Messages have no room for another kind of frames in them.
+    let wish = Wish::of(engine, &name, &query, streams, Form::Raw).await?;
+    websocket::accept(&takeover, &handshake, frames, |connection| wish.serve(connection)).await
+}
+
+fn wanted(query: &Query) -> Streams {
+    Streams { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr") }
 }
 
 /// A client that stays with HTTP sends its input as the request's body and reads the response's.
@@ -113,6 +104,47 @@ fn with_body(request: Request, wish: Wish) -> Response {
 }
 
 impl Wish {
+    /// `form` is how a container without terminal is read.
+    async fn of(
+        engine: Arc<Engine>,
+        name: &str,
+        query: &Query,
+        wanted: Streams,
+        form: Form,
+    ) -> Result<Self, ApiError> {
+        let keys = query.text("detachKeys").map(DetachKeys::parse).transpose()?;
+        let container = find(&engine, name)?;
+        if container.status().life.state == Life::Restarting {
+            return Err(ApiError::new(
+                http::StatusCode::CONFLICT,
+                format!("container {name} is restarting, wait until the container is running"),
+            ));
+        }
+        if container.status().life.is_paused() {
+            return Err(ApiError::new(
+                http::StatusCode::CONFLICT,
+                format!("container {name} is paused, unpause the container before attach"),
+            ));
+        }
+        let definition = &*container.definition();
+        let terminal = definition.has_terminal();
+        let streams = Streams { stdin: wanted.stdin && definition.config.open_stdin == Some(true), ..wanted };
+        // Joined before the answer, so that a start that the client sends after it finds us waiting.
+        let attached = match query.flag("stream") {
+            true => Some(container.attach(streams).await?),
+            false => None,
+        };
+        Ok(Self {
+            engine,
+            streams,
+            logs: query.flag("logs") && log_is_kept(definition),
+            form: if terminal { Form::Raw } else { form },
+            keys: terminal.then(|| keys.unwrap_or_default()),
+            attached,
+            container,
+        })
+    }
+
     async fn serve<C>(self, mut client: C)
     where
         C: AsyncRead + AsyncWrite + Unpin + Send,

@@ -51,6 +51,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/containers/{name}/resize", post(lifecycle::resize))
         .route("/containers/{name}/top", get(top::top))
         .route("/containers/{name}/attach", post(attach::attach))
+        .route("/containers/{name}/attach/ws", get(attach::attach_websocket))
 }
 
 pub(super) fn find(engine: &Engine, name: &str) -> Result<Container, ApiError> {
