@@ -29,8 +29,8 @@ pub(super) enum Request {
     Signal(Signal, Answer<()>),
     /// Give its terminal another size.
     Resize(WindowSize, Answer<()>),
-    /// Connect to its streams, now or when it next starts.
-    Attach(Streams, Answer<Attached>),
+    /// Connect to its streams, now or when it next starts. The last one is dropped when it is connected, or waits.
+    Attach(Streams, Answer<Attached>, oneshot::Sender<()>),
     /// Remove it, unless it runs.
     Remove(AnonymousVolumes, Answer<()>),
     /// Hold all of its processes still.
@@ -183,7 +183,10 @@ impl Container {
         streams: Streams,
     ) -> Result<oneshot::Receiver<Result<Attached, EngineError>>, EngineError> {
         let (answer, attached) = oneshot::channel();
-        self.send(Request::Attach(streams, answer)).await?;
+        let (joining, joined) = oneshot::channel();
+        self.send(Request::Attach(streams, answer, joining)).await?;
+        // Whatever the container writes from here on is the client's to read.
+        let _ = joined.await;
         Ok(attached)
     }
 

@@ -138,7 +138,10 @@ impl Keeper {
                 };
                 drop(answer.send(resized));
             }
-            Request::Attach(streams, answer) => self.attach(streams, answer).await,
+            Request::Attach(streams, answer, joining) => {
+                self.attach(streams, answer).await;
+                drop(joining);
+            }
             Request::Remove(anonymous, answer) => drop(answer.send(self.remove(anonymous).await)),
             Request::Pause(answer) => drop(answer.send(self.pause().await)),
             Request::Unpause(answer) => drop(answer.send(self.unpause())),
