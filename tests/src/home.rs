@@ -158,6 +158,19 @@ impl Home {
         number.and_then(Pid::from_raw).with_context(|| format!("no {which} in {status}"))
     }
 
+    /// The machine's engine. Only on `process`, where it can be seen from here.
+    pub fn engine(&self) -> Result<Pid> {
+        let init = self.process("machine_pid")?.as_raw_nonzero();
+        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children"))?;
+        let is_engine = |pid: &&str| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"engine".as_slice())
+        };
+        let pid =
+            children.split_whitespace().find(is_engine).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        pid.context("init has no engine")
+    }
+
     /// Kills it at once, and returns when it is gone.
     pub fn kill(&self, which: &str) -> Result<()> {
         end(self.process(which)?, Signal::KILL).map(|_| ())

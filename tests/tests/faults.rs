@@ -1,12 +1,10 @@
 //! Processes that are killed: nothing that was acknowledged is lost, and the next command works.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
-
 use holm_tests::home::{Home, Machine};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 on_every_machine!(a_killed_daemon_is_started_again, a_killed_machine_is_booted_again);
 
@@ -38,13 +36,12 @@ fn a_killed_engine_leaves_containers_running() {
     home.holm(&["run", "-d", "--name", "isle", "busybox", "sh", "-c", "echo said; exec sleep 1000"]).ok();
     let started = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
     home.docker(&["exec", "-d", "isle", "sleep", "1000"]).ok();
-    home.docker(&["exec", "-d", "isle", "sleep", "1000"]).ok();
-    let engine = engine_below(home.process("machine_pid").unwrap());
+    let engine = home.engine().unwrap();
     kill_process(engine, Signal::KILL).unwrap();
 
     let after = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
     assert_eq!(after, started);
-    assert_ne!(engine_below(home.process("machine_pid").unwrap()), engine);
+    assert_ne!(home.engine().unwrap(), engine);
     // What it ran there is forgotten, lives on, and hinders nothing.
     assert_eq!(home.docker(&["exec", "isle", "sh", "-c", "pidof sleep | wc -w"]).line(), "2");
     assert_eq!(home.holm(&["kill", "isle"]).line(), "isle");
@@ -61,7 +58,7 @@ fn a_killed_engine_loses_no_exit_no_line_and_no_policy() {
     home.holm(&["run", "-d", "--name", "again", "--restart", "always", "busybox", "sh", "-c", ends]).ok();
     while home.holm(&["logs", "isle"]).ok() != "up\n" {}
 
-    kill_process(engine_below(home.process("machine_pid").unwrap()), Signal::KILL).unwrap();
+    kill_process(home.engine().unwrap(), Signal::KILL).unwrap();
     assert_eq!(home.holm(&["inspect", "-f", "{{.State.Status}}", "again"]).line(), "running");
     home.holm(&["kill", "-s", "USR1", "isle"]).ok();
     assert_eq!(home.holm(&["wait", "isle"]).line(), "7");
@@ -70,16 +67,4 @@ fn a_killed_engine_loses_no_exit_no_line_and_no_policy() {
     while home.holm(&["inspect", "-f", "{{.RestartCount}}", "again"]).line() == "0" {}
     home.holm(&["rm", "-f", "again", "isle"]).ok();
     assert_eq!(home.holm(&["ps", "-aq"]).ok(), "");
-}
-
-/// The child of `init` that was started as `holmd engine`.
-fn engine_below(init: Pid) -> Pid {
-    let init = init.as_raw_nonzero();
-    let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
-    let is_engine = |pid: &&str| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).nth(1) == Some(b"engine".as_slice())
-    };
-    let pid = children.split_whitespace().find(is_engine).expect("init has an engine");
-    Pid::from_raw(pid.parse().unwrap()).unwrap()
 }
