@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 
 use holm_tests::home::{Home, Machine};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
 use holm_tests::terminal::run_on_terminal;
+use rustix::process::{Pid, Signal, kill_process};
 
 on_every_machine!(
     processes_run_in_a_container_and_their_ends_are_ours,
@@ -17,6 +20,7 @@ on_every_machine!(
     what_is_not_used_goes_when_it_is_asked_for,
     holm_and_docker_say_the_same,
     a_context_leads_docker_to_the_machine,
+    signals_of_all_kinds_reach_the_container,
 );
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
@@ -216,4 +220,30 @@ fn a_context_leads_docker_to_the_machine(machine: Machine) {
     with("holm", &["context", "rm", "holm"]).fails_with(1);
     assert_eq!(with("holm", &["context", "rm", "-f", "holm"]).line(), "holm");
     assert_eq!(with("docker", &["context", "show"]).line(), "default");
+}
+
+fn signals_of_all_kinds_reach_the_container(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let id_file = folder.path().join("id").display().to_string();
+    // It tells what it gets, and ends on the last.
+    let script = "for s in HUP USR1 ALRM CONT WINCH; do trap \"echo $s\" $s; done; trap 'echo TERM; exit 4' TERM; \
+                  echo up; while :; do sleep 1 & wait $!; done";
+    let words = ["run", "--name", "isle", "--cidfile", &id_file, "busybox", "sh", "-c", script];
+    let mut child = home.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "up");
+    let pid = Pid::from_child(&child);
+    for (signal, name) in [
+        (Signal::HUP, "HUP"),
+        (Signal::USR1, "USR1"),
+        (Signal::ALARM, "ALRM"),
+        (Signal::CONT, "CONT"),
+        (Signal::WINCH, "WINCH"),
+        (Signal::TERM, "TERM"),
+    ] {
+        kill_process(pid, signal).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), name);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(4));
 }

@@ -13,7 +13,7 @@ use crate::os::{signals, terminal};
 const TRIES: u32 = 10;
 
 /// Hands signals on to a container.
-pub(crate) struct Proxy(Option<Receiver<&'static str>>);
+pub(crate) struct Proxy(Option<Receiver<String>>);
 
 impl Proxy {
     /// Catches signals from now on, if `wanted`; otherwise they end this program as usual.

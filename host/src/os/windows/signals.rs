@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Catches Ctrl-C from now on: it no longer ends this program and arrives as `INT`.
-pub(crate) fn forwarded() -> io::Result<mpsc::Receiver<&'static str>> {
+pub(crate) fn forwarded() -> io::Result<mpsc::Receiver<String>> {
     let (sender, receiver) = mpsc::channel(16);
     let mut arrivals = tokio::signal::windows::ctrl_c()?;
     tokio::spawn(async move {
         while arrivals.recv().await.is_some() {
-            if sender.send("INT").await.is_err() {
+            if sender.send("INT".to_owned()).await.is_err() {
                 return;
             }
         }
