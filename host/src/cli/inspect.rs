@@ -280,10 +280,48 @@ fn apply(template: &Template, json: &str) -> Result<String, CliError> {
     let mut value: Value =
         serde_json::from_str(json).map_err(|error| CliError::Transport(Box::new(error)))?;
     fill_in(&mut value);
+    order_maps(&mut value);
     let text = template
         .render(&value)
         .map_err(|error| CliError::said(format!("template parsing error: {error}")))?;
     Ok(text + "\n")
+}
+
+/// Of what the engine sends, these are maps in Go, which are shown in the order of their keys; the others are
+/// structures, which keep theirs.
+fn order_maps(value: &mut Value) {
+    const MAPS: [&str; 13] = [
+        "Annotations",
+        "Config",
+        "DriverOpts",
+        "ExposedPorts",
+        "Labels",
+        "Networks",
+        "Options",
+        "PortBindings",
+        "Ports",
+        "StorageOpt",
+        "Sysctls",
+        "Tmpfs",
+        "Volumes",
+    ];
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map.iter_mut() {
+                // A log's `Config` is a map of texts, a container's is not.
+                let texts = value.as_object().is_some_and(|map| map.values().all(Value::is_string));
+                if let Value::Object(inner) = value
+                    && MAPS.contains(&name.as_str())
+                    && (name != "Config" || texts)
+                {
+                    inner.sort_keys();
+                }
+                order_maps(value);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(order_maps),
+        _ => {}
+    }
 }
 
 /// Go's structures have all their fields; in JSON, empty ones may be left out. Templates ask for these.
@@ -327,6 +365,32 @@ mod tests {
         assert_eq!(shown("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", json), "none\n");
         let json = r#"{"State":{"Health":{"Status":"healthy"}}}"#;
         assert_eq!(shown("{{.State.Health.Status}}", json), "healthy\n");
+    }
+
+    /// Recorded from Docker's command line, version 28.2: what `container inspect --format` makes of an object.
+    #[test]
+    fn templates_do_what_dockers_do() {
+        let recorded: Value = serde_json::from_str(include_str!("golden/templates.json")).unwrap();
+        let object = recorded["object"].to_string();
+        let cases = recorded["cases"].as_array().unwrap();
+        assert!(cases.len() > 70);
+        for case in cases {
+            let text = case["template"].as_str().unwrap();
+            let (status, shown, said) = match template(text) {
+                Err(error) => (u64::from(error.exit_code()), String::new(), error.to_string()),
+                Ok(None) => panic!("{text} is no template"),
+                Ok(Some(template)) => match apply(&template, &object) {
+                    Ok(shown) => (0, shown, String::new()),
+                    Err(error) => (1, "\n".to_owned(), error.to_string()),
+                },
+            };
+            assert_eq!(status, case["status"].as_u64().unwrap(), "{text}: {said}");
+            assert_eq!(
+                (shown.as_str(), said.as_str()),
+                (case["stdout"].as_str().unwrap(), case["stderr"].as_str().unwrap(),),
+                "{text}"
+            );
+        }
     }
 
     #[test]

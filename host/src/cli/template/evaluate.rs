@@ -3,22 +3,28 @@
 use serde_json::Value;
 
 use super::functions;
-use super::node::{Command, Node, Operand, Pipeline, Term};
+use super::node::{Command, Node, Operand, Pipeline, Place, Term};
+use super::parse::Named;
 use super::value::{field, kind, show, show_null, sorted, truth};
 use super::{Method, Mode, TemplateError};
 
+/// How deeply templates may call each other, and themselves.
+const DEEPEST: usize = 100;
 /// Bytes of a result. A template is the user's own, so this only catches a slip.
 const LONGEST_RESULT: usize = 64 << 20;
 
 /// The text that the nodes make of `data`.
 pub(super) fn evaluate(
     nodes: &[Node],
+    named: &Named,
     data: &Value,
     method: &Method<'_>,
     mode: Mode,
 ) -> Result<String, TemplateError> {
     let mut state = State {
         method,
+        named,
+        depth: 0,
         root: data,
         mode,
         variables: vec![("$".to_owned(), data.clone())],
@@ -38,6 +44,8 @@ enum Flow {
 
 struct State<'a> {
     method: &'a Method<'a>,
+    named: &'a Named,
+    depth: usize,
     root: &'a Value,
     mode: Mode,
     variables: Vec<(String, Value)>,
@@ -78,6 +86,7 @@ impl State<'_> {
                 return flow;
             }
             Node::Range { over, body, otherwise } => return self.range(over, body, otherwise, dot),
+            Node::Call { name, argument, place } => self.template(name, argument.as_ref(), *place, dot)?,
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
         }
@@ -85,6 +94,42 @@ impl State<'_> {
             return Err(TemplateError { message: "the result is too long".to_owned() });
         }
         Ok(Flow::On)
+    }
+
+    /// Another template, which sees nothing but the value that it is applied to.
+    fn template(
+        &mut self,
+        name: &str,
+        argument: Option<&Pipeline>,
+        place: Place,
+        dot: &Value,
+    ) -> Result<(), TemplateError> {
+        let failed = |what: String| TemplateError {
+            message: format!(
+                ":{}:{}: executing \"\" at <{{{{template {name:?}}}}}>: {what}",
+                place.line,
+                place.column + "template ".len(),
+            ),
+        };
+        let Some(nodes) = self.named.get(name) else {
+            return Err(failed(format!("template {name:?} not defined")));
+        };
+        let value = match argument {
+            Some(argument) => self.pipeline(argument, dot)?,
+            None => Value::Null,
+        };
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(failed(format!("exceeded maximum template depth ({DEEPEST})")));
+        }
+        let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), value.clone())]);
+        let flow = self.list(nodes, &value);
+        self.variables = outer;
+        self.depth -= 1;
+        // Whoever fails is named once, by the template that it stands in.
+        flow.map(drop).map_err(|error| TemplateError {
+            message: error.message.replacen("executing \"\"", &format!("executing {name:?}"), 1),
+        })
     }
 
     fn range(
@@ -166,8 +211,8 @@ impl State<'_> {
                 return self.fields(value, &first.fields, first);
             }
             let arguments = self.arguments(rest, dot, piped)?;
-            let value = functions::call(name, &arguments, self.mode)
-                .map_err(|what| failed(first, format!("error calling {name}: {what}")))?;
+            let value =
+                functions::call(name, &arguments, self.mode).map_err(|what| calling(command, name, &what))?;
             return self.fields(value, &first.fields, first);
         }
         if rest.is_empty() && piped.is_none() {
@@ -229,7 +274,7 @@ impl State<'_> {
             Term::Literal(value) => value.clone(),
             Term::Group(pipeline) => self.pipeline(pipeline, dot)?,
             Term::Function(name) => functions::call(name, &[], self.mode)
-                .map_err(|what| failed(operand, format!("error calling {name}: {what}")))?,
+                .map_err(|what| complaint(operand, operand.place.column, &operand.text(), name, &what))?,
             Term::Variable(name) => match self.variables.iter().rev().find(|(known, _)| known == name) {
                 Some((_, value)) => value.clone(),
                 None => return Err(failed(operand, format!("undefined variable {name:?}"))),
@@ -244,18 +289,22 @@ impl State<'_> {
 
     fn fields_of(&self, value: &Value, names: &[String], operand: &Operand) -> Result<Value, TemplateError> {
         let mut value = value;
+        // The column of the field that is looked at, dots included.
+        let mut walked = if operand.term_is_dot() { 0 } else { operand.text().len() - fields_length(names) };
         for name in names {
+            let failed = |what: String| failed_at(operand, operand.place.column + walked, what);
             value = match value {
-                Value::Object(map) => field(map, name)
-                    .ok_or_else(|| failed(operand, format!("map has no entry for key {name:?}")))?,
+                Value::Object(map) => {
+                    field(map, name).ok_or_else(|| failed(format!("map has no entry for key {name:?}")))?
+                }
                 Value::Null => {
-                    return Err(failed(operand, format!("nil pointer evaluating interface {{}}.{name}")));
+                    return Err(failed(format!("nil pointer evaluating interface {{}}.{name}")));
                 }
                 other => {
-                    let what = format!("can't evaluate field {name} in type {}", kind(other));
-                    return Err(failed(operand, what));
+                    return Err(failed(format!("can't evaluate field {name} in type {}", kind(other))));
                 }
             };
+            walked += name.len() + 1;
         }
         Ok(value.clone())
     }
@@ -269,9 +318,34 @@ fn only_field(pipeline: &Pipeline) -> Option<&str> {
     }
 }
 
-fn failed(operand: &Operand, what: String) -> TemplateError {
-    let place = operand.place;
-    TemplateError {
-        message: format!(":{}:{}: executing \"\" at <{}>: {what}", place.line, place.column, operand.text()),
+/// A function's complaint about a whole command.
+fn calling(command: &Command, name: &str, what: &str) -> TemplateError {
+    let first = &command.operands[0];
+    let words: Vec<String> = command.operands.iter().map(Operand::text).collect();
+    complaint(first, first.place.column, &words.join(" "), name, what)
+}
+
+/// The same. Arguments are counted before the function is called.
+fn complaint(first: &Operand, column: usize, text: &str, name: &str, what: &str) -> TemplateError {
+    if what.starts_with("wrong number of args") {
+        return failed(first, what.to_owned());
     }
+    let line = first.place.line;
+    TemplateError {
+        message: format!(":{line}:{column}: executing \"\" at <{text}>: error calling {name}: {what}"),
+    }
+}
+
+fn failed(operand: &Operand, what: String) -> TemplateError {
+    failed_at(operand, operand.place.column, what)
+}
+
+fn failed_at(operand: &Operand, column: usize, what: String) -> TemplateError {
+    let line = operand.place.line;
+    TemplateError { message: format!(":{line}:{column}: executing \"\" at <{}>: {what}", operand.text()) }
+}
+
+/// Bytes of fields with their dots.
+fn fields_length(names: &[String]) -> usize {
+    names.iter().map(|name| name.len() + 1).sum()
 }

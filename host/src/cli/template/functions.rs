@@ -8,9 +8,10 @@ use super::Mode;
 use super::printf::printf;
 use super::value::{equal, json, kind, order, show, truth};
 
-const NAMES: [&str; 25] = [
-    "and", "or", "not", "len", "index", "slice", "print", "printf", "println", "html", "urlquery", "eq",
-    "ne", "lt", "le", "gt", "ge", "json", "split", "join", "title", "lower", "upper", "pad", "truncate",
+const NAMES: [&str; 27] = [
+    "call", "js", "and", "or", "not", "len", "index", "slice", "print", "printf", "println", "html",
+    "urlquery", "eq", "ne", "lt", "le", "gt", "ge", "json", "split", "join", "title", "lower", "upper",
+    "pad", "truncate",
 ];
 
 /// Whether there is a function of this name.
@@ -36,8 +37,14 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value,
             [Value::String(format), rest @ ..] => Ok(printf(format, rest).into()),
             _ => Err("wrong type for value; expected string".to_owned()),
         },
-        "html" => Ok(html(&print(arguments)).into()),
-        "urlquery" => Ok(urlquery(&print(arguments)).into()),
+        "html" => Ok(html(&plain(arguments)).into()),
+        "js" => Ok(js(&plain(arguments)).into()),
+        "urlquery" => Ok(urlquery(&plain(arguments)).into()),
+        // None of our values is a function.
+        "call" => match arguments.first() {
+            None | Some(Value::Null) => Err("call of nil".to_owned()),
+            Some(other) => Err(format!("non-function of type {}", kind(other))),
+        },
         "eq" => eq(arguments),
         "ne" | "lt" | "le" | "gt" | "ge" => compare(name, arguments),
         "json" => {
@@ -63,7 +70,7 @@ pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value,
         "upper" => texts(name, arguments).map(|[text]| text.to_uppercase().into()),
         "pad" => pad(arguments),
         "truncate" => truncate(arguments),
-        _ => Err(format!("{name} needs an argument")),
+        _ => Err(format!("wrong number of args for {name}: want at least 1 got 0")),
     }
 }
 
@@ -94,10 +101,10 @@ fn texts<'a, const N: usize>(name: &str, arguments: &'a [Value]) -> Result<[&'a 
 }
 
 fn number(value: &Value) -> Result<usize, String> {
-    value
-        .as_u64()
-        .and_then(|number| usize::try_from(number).ok())
-        .ok_or_else(|| format!("cannot index slice/array with {}", show(value)))
+    value.as_u64().and_then(|number| usize::try_from(number).ok()).ok_or_else(|| match value {
+        Value::Number(number) => format!("index out of range: {number}"),
+        other => format!("cannot index slice/array with type {}", kind(other)),
+    })
 }
 
 fn len(value: &Value) -> Result<Value, String> {
@@ -140,6 +147,9 @@ fn slice(arguments: &[Value]) -> Result<Value, String> {
     let length = number(&len(value)?)?;
     let start = bounds.first().map_or(Ok(0), number)?;
     let end = bounds.get(1).map_or(Ok(length), number)?;
+    if start > end && end <= length && start <= length {
+        return Err(format!("invalid slice index: {start} > {end}"));
+    }
     if start > end || end > length {
         return Err(format!("index out of range: {}", if end > length { end } else { start }));
     }
@@ -164,6 +174,32 @@ fn print(arguments: &[Value]) -> String {
 
 fn spaced(arguments: &[Value]) -> String {
     arguments.iter().map(show).collect::<Vec<_>>().join(" ")
+}
+
+/// As the escaping functions see their arguments: nothing at all has words of its own.
+fn plain(arguments: &[Value]) -> String {
+    match arguments {
+        [Value::Null] => "<no value>".to_owned(),
+        arguments => print(arguments),
+    }
+}
+
+/// As JavaScript has it inside quotes.
+fn js(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        match character {
+            '\\' => escaped.push_str("\\\\"),
+            '\'' => escaped.push_str("\\'"),
+            '"' => escaped.push_str("\\\""),
+            '<' | '>' | '&' | '=' => escaped.push_str(&format!("\\u{:04X}", u32::from(character))),
+            other if other.is_control() || matches!(other, '\u{2028}' | '\u{2029}') => {
+                escaped.push_str(&format!("\\u{:04X}", u32::from(other)));
+            }
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }
 
 fn html(text: &str) -> String {
@@ -219,7 +255,10 @@ fn compare(name: &str, arguments: &[Value]) -> Result<Value, String> {
     if name == "ne" {
         return Ok(Value::Bool(!equal(a, b).ok_or(INCOMPATIBLE)?));
     }
-    let order = order(a, b).ok_or(INCOMPATIBLE)?;
+    let order = order(a, b).ok_or(match (a, b) {
+        (Value::Number(_), Value::String(_)) | (Value::String(_), Value::Number(_)) => INCOMPATIBLE,
+        _ => "invalid type for comparison",
+    })?;
     Ok(Value::Bool(match name {
         "lt" => order == Ordering::Less,
         "le" => order != Ordering::Greater,

@@ -1,5 +1,4 @@
-//! Go templates, as far as people use them with `--format`: text/template's language without named templates,
-//! with Docker's functions, over JSON values.
+//! Go templates as `--format` has them: text/template's language with Docker's functions, over JSON values.
 //!
 //! ```text
 //!   text ─► tokens ─► parse ─► nodes ─► evaluate ─► text
@@ -21,6 +20,7 @@ mod value;
 use serde_json::Value;
 
 use node::Node;
+use parse::Named;
 
 /// What is wrong with a template, in the words of Go's library.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,12 +61,14 @@ pub(crate) fn sorted(value: &Value) -> Vec<(&String, &Value)> {
 #[derive(Debug)]
 pub(crate) struct Template {
     nodes: Vec<Node>,
+    named: Named,
 }
 
 impl Template {
     /// Reads a template.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
-        Ok(Self { nodes: parse::parse(text)? })
+        let (nodes, named) = parse::parse(text)?;
+        Ok(Self { nodes, named })
     }
 
     /// Applies it to a value.
@@ -81,12 +83,13 @@ impl Template {
         method: &Method<'_>,
         mode: Mode,
     ) -> Result<String, TemplateError> {
-        evaluate::evaluate(&self.nodes, data, method, mode)
+        evaluate::evaluate(&self.nodes, &self.named, data, method, mode)
     }
 
     /// Whether a field of this name occurs anywhere.
     pub(crate) fn mentions(&self, field: &str) -> bool {
-        self.nodes.iter().any(|node| node.mentions(field))
+        let mut all = self.nodes.iter().chain(self.named.values().flatten());
+        all.any(|node| node.mentions(field))
     }
 }
 

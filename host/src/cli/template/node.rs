@@ -22,6 +22,8 @@ pub(super) enum Node {
     Branch { sets_dot: bool, condition: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
     /// `{{range}}`
     Range { over: Pipeline, body: Vec<Node>, otherwise: Vec<Node> },
+    /// `{{template}}`: another template in this place, applied to the value or to nothing.
+    Call { name: String, argument: Option<Pipeline>, place: Place },
     /// `{{break}}`
     Break,
     /// `{{continue}}`
@@ -77,6 +79,7 @@ impl Node {
         match self {
             Self::Text(_) | Self::Break | Self::Continue => false,
             Self::Show(pipeline) => pipeline.mentions(field),
+            Self::Call { argument, .. } => argument.as_ref().is_some_and(|argument| argument.mentions(field)),
             Self::Branch { condition: head, then: body, otherwise, .. }
             | Self::Range { over: head, body, otherwise } => {
                 head.mentions(field) || any(body) || any(otherwise)
@@ -95,6 +98,11 @@ impl Pipeline {
 }
 
 impl Operand {
+    /// Whether its fields are the value's own: `.Config.Image`.
+    pub(super) fn term_is_dot(&self) -> bool {
+        matches!(self.term, Term::Dot)
+    }
+
     /// As it was written, for error messages.
     pub(super) fn text(&self) -> String {
         let mut text = match &self.term {

@@ -1,5 +1,6 @@
-//! From words to nodes. The grammar is that of Go's text/template, without `define`, `template` and `block`.
+//! From words to nodes. The grammar is that of Go's text/template.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
@@ -13,11 +14,14 @@ use super::tokens::{Kind, Piece, Token, pieces};
 /// How deeply `if`, `range` and parentheses may stand in each other. Each level is one of ours, too.
 const DEEPEST: usize = 100;
 
-/// Reads a whole template.
-pub(super) fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
-    let mut parser = Parser { pieces: pieces(text)?.into_iter(), depth: 0, loops: 0 };
+/// Templates by their names, as `define` and `block` make them.
+pub(super) type Named = BTreeMap<String, Vec<Node>>;
+
+/// Reads a whole template: what it is made of, and the templates that it defines.
+pub(super) fn parse(text: &str) -> Result<(Vec<Node>, Named), TemplateError> {
+    let mut parser = Parser { pieces: pieces(text)?.into_iter(), depth: 0, loops: 0, named: Named::new() };
     match parser.list()? {
-        (nodes, None) => Ok(nodes),
+        (nodes, None) => Ok((nodes, parser.named)),
         (_, Some((end, place))) => {
             Err(TemplateError::parsing(place.line, format!("unexpected {{{{{}}}}}", end.word())))
         }
@@ -47,6 +51,7 @@ struct Parser {
     pieces: IntoIter<Piece>,
     depth: usize,
     loops: usize,
+    named: Named,
 }
 
 impl Parser {
@@ -63,6 +68,7 @@ impl Parser {
                     match keyword {
                         "end" => return Ok((nodes, Some((End::End, place)))),
                         "else" => return Ok((nodes, Some((End::Else(tokens[1..].to_vec()), place)))),
+                        "define" => self.define(&tokens[1..], place)?,
                         _ => nodes.push(self.action(tokens, place)?),
                     }
                 }
@@ -83,10 +89,82 @@ impl Parser {
             }
             "break" => Ok(Node::Break),
             "continue" => Ok(Node::Continue),
-            "define" | "template" | "block" => {
-                Err(TemplateError::parsing(place.line, format!("{{{{{keyword}}}}} is not supported here")))
+            "template" => {
+                let (name, argument) = self.named(&tokens[1..], place, "template clause")?;
+                Ok(Node::Call { name, argument, place })
             }
-            _ => Ok(Node::Show(self.pipeline_of(tokens, place, "command")?)),
+            "block" => {
+                let (name, argument) = self.named(&tokens[1..], place, "block clause")?;
+                if argument.is_none() {
+                    return Err(TemplateError::parsing(place.line, "missing value for block clause"));
+                }
+                self.body_of(name.clone(), place)?;
+                Ok(Node::Call { name, argument, place })
+            }
+            _ => {
+                let pipeline = self.pipeline_of(tokens, place, "command")?;
+                if pipeline.variables.len() > 1 {
+                    return Err(TemplateError::parsing(place.line, "too many declarations in command"));
+                }
+                Ok(Node::Show(pipeline))
+            }
+        }
+    }
+
+    /// `{{define "name"}} … {{end}}`, which leaves nothing where it stands. Not inside anything else.
+    fn define(&mut self, tokens: &[Token], place: Place) -> Result<(), TemplateError> {
+        if self.depth > 0 {
+            return Err(TemplateError::parsing(place.line, "unexpected {{define}}"));
+        }
+        match self.named(tokens, place, "define clause")? {
+            (name, None) => self.body_of(name, place),
+            _ => Err(TemplateError::parsing(place.line, "unexpected operand in define clause")),
+        }
+    }
+
+    /// A template's body up to its `{{end}}`, kept under its name.
+    fn body_of(&mut self, name: String, place: Place) -> Result<(), TemplateError> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(TemplateError::parsing(place.line, "exceeded max depth"));
+        }
+        // A loop around a block is none of the block's own.
+        let loops = std::mem::take(&mut self.loops);
+        let (nodes, end) = self.list()?;
+        self.loops = loops;
+        self.depth -= 1;
+        match end {
+            Some((End::End, _)) => {}
+            Some((End::Else(_), place)) => {
+                return Err(TemplateError::parsing(place.line, "unexpected {{else}} in define clause"));
+            }
+            None => return Err(TemplateError::parsing(place.line, "unexpected EOF")),
+        }
+        if self.named.contains_key(&name) {
+            let what = format!("template: multiple definition of template {name:?}");
+            return Err(TemplateError::parsing(place.line, what));
+        }
+        self.named.insert(name, nodes);
+        Ok(())
+    }
+
+    /// A name in quotes and the value after it, if there is one.
+    fn named(
+        &self,
+        tokens: &[Token],
+        place: Place,
+        context: &str,
+    ) -> Result<(String, Option<Pipeline>), TemplateError> {
+        match tokens {
+            [] => Err(TemplateError::parsing(place.line, format!("unexpected \"}}}}\" in {context}"))),
+            [Token { kind: Kind::Text(name), .. }] => Ok((name.clone(), None)),
+            [Token { kind: Kind::Text(name), .. }, rest @ ..] => {
+                Ok((name.clone(), Some(self.pipeline_of(rest.to_vec(), place, context)?)))
+            }
+            [first, ..] => {
+                let words = Words { tokens: Vec::new().into_iter().peekable(), place, depth: 0 };
+                Err(words.unexpected(first, context))
+            }
         }
     }
 
@@ -97,7 +175,7 @@ impl Parser {
         }
         let condition = self.pipeline_of(head, place, keyword)?;
         let range = keyword == "range";
-        if condition.variables.len() > 1 && !range {
+        if condition.variables.len() > 1 + usize::from(range) {
             return Err(TemplateError::parsing(place.line, format!("too many declarations in {keyword}")));
         }
         self.loops += usize::from(range);
@@ -279,7 +357,9 @@ fn number(text: &str, place: Place) -> Result<Number, TemplateError> {
     let radix = [("0x", 16), ("0X", 16), ("0o", 8), ("0O", 8), ("0b", 2), ("0B", 2)]
         .into_iter()
         .find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, radix)));
-    let (digits, radix) = radix.unwrap_or((digits, 10));
+    // A leading zero is octal, as everywhere in Go.
+    let octal = || digits.strip_prefix('0').filter(|rest| !rest.is_empty()).map(|rest| (rest, 8));
+    let (digits, radix) = radix.or_else(octal).unwrap_or((digits, 10));
     if let Ok(value) = i64::from_str_radix(digits, radix) {
         return Ok((sign * value).into());
     }

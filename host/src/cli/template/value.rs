@@ -21,7 +21,10 @@ pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::Bool(bool) => bool.to_string(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => go_float(float),
+            _ => number.to_string(),
+        },
         Value::String(text) => text.clone(),
         Value::Array(list) => {
             format!("[{}]", list.iter().map(show).collect::<Vec<_>>().join(" "))
@@ -31,6 +34,25 @@ pub(super) fn show(value: &Value) -> String {
                 sorted(map).into_iter().map(|(key, value)| format!("{key}:{}", show(value))).collect();
             format!("map[{}]", pairs.join(" "))
         }
+    }
+}
+
+/// As Go's `%v` prints a float: as short as can be read back, with an exponent where it is very large or small.
+pub(super) fn go_float(float: f64) -> String {
+    let exponent = match float {
+        0.0 => 0,
+        _ => float.abs().log10().floor() as i32,
+    };
+    if (-4..6).contains(&exponent) {
+        return float.to_string();
+    }
+    let text = format!("{float:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let (sign, size) = exponent.strip_prefix('-').map_or(("+", exponent), |size| ("-", size));
+            format!("{digits}e{sign}{size:0>2}")
+        }
+        None => text,
     }
 }
 
