@@ -34,8 +34,11 @@ pub(crate) struct Session {
     /// Is sent first: status line and headers.
     pub(crate) head: Bytes,
     /// Goes on from there.
-    pub(crate) run: Box<dyn FnOnce(Connection) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>,
+    pub(crate) run: Box<dyn FnOnce(Connection) -> Running + Send>,
 }
+
+/// A session that goes on.
+pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Is among the extensions of each request, and takes its connection.
 #[derive(Clone)]
@@ -101,7 +104,7 @@ where
     F: FnOnce(Connection) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
 {
-    let run = Box::new(|connection| Box::pin(then(connection)) as Pin<Box<dyn Future<Output = ()> + Send>>);
+    let run = Box::new(|connection| Box::pin(then(connection)) as Running);
     // Taking it out leaves nothing half done.
     let sender = takeover.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     let session = Session { head: head.into(), run };
