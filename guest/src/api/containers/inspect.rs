@@ -74,7 +74,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
             },
             "Name": "overlay2",
         },
-        "Mounts": shape::mounts(engine, &definition),
+        "Mounts": shape::mounts(engine, definition),
         "Config": shape::config(definition),
         "NetworkSettings": shape::network_settings(engine, definition, &status),
     })

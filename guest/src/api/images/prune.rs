@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use chrono::Utc;
 use http::StatusCode;
 use serde_json::json;
 
@@ -13,7 +14,8 @@ use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::api::query::Query;
 use crate::api::reply;
-use crate::engine::{Engine, Timestamp};
+use crate::api::until::until;
+use crate::engine::Engine;
 use crate::image::Image;
 
 const FILTERS: [&str; 4] = ["dangling", "label", "label!", "until"];
@@ -22,11 +24,7 @@ const FILTERS: [&str; 4] = ["dangling", "label", "label!", "until"];
 pub(super) async fn prune(State(engine): State<Arc<Engine>>, query: Query) -> Result<Response, ApiError> {
     let filters = Filters::of(&query, &FILTERS)?;
     let named = filters.flag("dangling")? == Some(false);
-    let until = match filters.values("until").collect::<Vec<_>>().as_slice() {
-        [] => None,
-        [one] => Some(Timestamp::parse(one)?.time()),
-        _ => return Err(ApiError::invalid("more than one until filter specified")),
-    };
+    let until = until(&filters, Utc::now())?;
     let none = HashMap::new();
     let wanted = |image: &Image| {
         let labels = image.config().config.labels.as_ref().unwrap_or(&none);
