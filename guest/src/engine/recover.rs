@@ -92,7 +92,11 @@ impl Engine {
             engine.take_up(found);
         }
         let volumes = engine.volumes.clone();
-        blocking(move || Ok(volumes.unmount_leftovers())).await?;
+        let unmounting = move || {
+            volumes.unmount_leftovers();
+            Ok(())
+        };
+        blocking(unmounting).await?;
         Ok(engine)
     }
 

@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
 
+use mounted::Turn;
+
 /// The one driver there is.
 pub(crate) const DRIVER: &str = "local";
 /// Marks a volume that nobody named.
@@ -48,7 +50,7 @@ struct Entry {
     /// Who has its file system mounted; empty for volumes without one.
     mounted_by: BTreeSet<String>,
     /// Held by whoever mounts or unmounts it, which may wait for a server.
-    mounting: Arc<Mutex<()>>,
+    mounting: Arc<Turn>,
 }
 
 /// What a client wants.

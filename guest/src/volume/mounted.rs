@@ -6,6 +6,8 @@ use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, OFlags, StatxAttributes, StatxFlags, statx};
 use rustix::mount::{
@@ -15,6 +17,35 @@ use rustix::mount::{
 use super::options::FileSystem;
 use super::{Volume, VolumeName, Volumes};
 use crate::inside;
+
+/// How long somebody waits who wants to mount what another one mounts or unmounts at the moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Taken by one at a time, and not waited for without end: whoever has it may wait for a server that is gone.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+/// Has it until dropped.
+struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    fn take(&self) -> Option<Taken<'_>> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.free.wait_timeout_while(taken, PATIENCE, |taken| *taken);
+        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!std::mem::replace(&mut *taken, true)).then_some(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.free.notify_one();
+    }
+}
 
 /// Why a volume's file system cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +98,7 @@ impl Volumes {
             (entry.volume.clone(), entry.mounting.clone())
         };
         let Some(file_system) = volume.file_system() else { return Ok(()) };
-        let _turn = turn.try_lock().map_err(|_| MountError::Busy(name.clone()))?;
+        let _taken = turn.take().ok_or_else(|| MountError::Busy(name.clone()))?;
         let data = self.data(name);
         if !is_mounted(&data) {
             mount_at(&volume, file_system, &data, computer)?;
@@ -93,7 +124,7 @@ impl Volumes {
             Some(entry) if !entry.mounted_by.is_empty() => entry.mounting.clone(),
             _ => return Ok(()),
         };
-        let Ok(_turn) = turn.try_lock() else {
+        let Some(_taken) = turn.take() else {
             // Somebody mounts it at this moment, and will be its last user instead.
             if let Some(entry) = self.table().get_mut(name) {
                 entry.mounted_by.remove(user);

@@ -50,7 +50,7 @@ pub(crate) fn file_system(options: &BTreeMap<String, String>) -> Result<Option<F
         let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         match digits.parse::<f64>() {
             Ok(number) if number > 0.0 => return Err(OptionsError::Quota),
-            Ok(number) if number == 0.0 => {}
+            Ok(0.0) => {}
             _ => return Err(OptionsError::Size(size.clone())),
         }
     }
