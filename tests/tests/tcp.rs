@@ -35,6 +35,13 @@ fn clients_with_the_certificate_are_served(machine: Machine) {
     ));
     assert_eq!(String::from_utf8_lossy(&piped.output().unwrap().stdout), "through\n");
 
+    // By our own client too, with the variables that Docker has, and with half of the stream closed.
+    let mut ours = home.command(&["-H", &host, "run", "-i", "--rm", "busybox", "cat"]);
+    ours.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", &folder);
+    assert_eq!(holm_tests::command::run(ours, b"through").ok(), "through");
+    let stranger = home.holm(&["-H", &host, "--tls", "--tlscacert", &ca, "ps"]).fails_with(1);
+    assert!(stranger.starts_with("error during connect: "), "{stranger}");
+
     let stranger = home.docker_at(&host, &["--tls", "--tlscacert", &ca, "version"]).fails_with(1);
     assert!(stranger.contains("certificate required"), "{stranger}");
     home.docker_at(&host, &["version"]).fails_with(1);
