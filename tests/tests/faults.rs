@@ -1,10 +1,14 @@
 //! Processes that are killed: nothing that was acknowledged is lost, and the next command works.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
+
 use holm_tests::home::{Home, Machine};
+use holm_tests::image::{Image, Layer};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
 use rustix::process::{Signal, kill_process};
+use serde_json::json;
 
 on_every_machine!(a_killed_daemon_is_started_again, a_killed_machine_is_booted_again);
 
@@ -27,6 +31,23 @@ fn a_killed_machine_is_booted_again(machine: Machine) {
     home.holm(&["run", "--name", "isle", "busybox", "echo", "said"]).ok();
     home.kill("machine_pid").unwrap();
     kept(&home);
+}
+
+/// In a machine, where the disk is as large as the settings say.
+#[test]
+fn a_full_disk_is_named_and_nothing_half_pulled_stays_on_it() {
+    let (registry, home) = ready(Machine::Qemu).unwrap();
+    let settings = fs::read_to_string(home.path().join("settings.toml")).unwrap();
+    home.set(&settings.replace("8GiB", "256MiB")).unwrap();
+    // Fast to make and to send, and more than the disk all the same.
+    let layer = Layer::default().file("zeros", 0o644, &vec![0; 300 << 20]);
+    registry.push("large", "latest", &Image::new(vec![layer], json!({})).unwrap()).unwrap();
+    let error = home.holm(&["pull", &format!("{}/large", registry.host())]).fails_with(1);
+    assert!(error.contains("no space left on device"), "{error}");
+    assert_eq!(home.holm(&["images", "-q"]).ok(), "");
+    assert_eq!(home.holm(&["run", "--rm", "busybox", "echo", "again"]).ok(), "again\n");
+    // What the pull wrote is free again.
+    home.holm(&["run", "--rm", "busybox", "dd", "if=/dev/zero", "of=/file", "bs=1M", "count=100"]).ok();
 }
 
 /// On `process`, where the engine is a process that can be seen from here.
