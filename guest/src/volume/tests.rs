@@ -28,7 +28,7 @@ fn a_volume_is_there_after_a_restart_with_all_that_was_said_of_it() {
     fs::write(volumes.data(&made.name).join("file"), b"kept").unwrap();
     drop(volumes);
     let volumes = Volumes::open(folder.path()).unwrap();
-    assert_eq!(volumes.list(), [made.clone()]);
+    assert_eq!(volumes.list(), std::slice::from_ref(&made));
     assert_eq!(fs::read(volumes.data(&made.name).join("file")).unwrap(), b"kept");
 }
 
