@@ -2,13 +2,15 @@
 //! copies bytes both ways, keeps half-close, and parses nothing.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use holm_api::VsockPort;
 use holm_vmm::Machine;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
@@ -67,12 +69,40 @@ async fn carry<C: AsyncRead + AsyncWrite + Unpin>(
         Ok(machine) => machine,
         Err(failure) => return refuse(client, &failure.to_string()).await,
     };
-    let mut engine = match engine_of(&*machine, port).await {
+    let engine = match engine_of(&*machine, port).await {
         Ok(engine) => engine,
         Err(e) => return refuse(client, &format!("the engine in the machine does not answer: {e}")).await,
     };
-    copy_bidirectional_with_sizes(&mut client, &mut engine, BUFFER, BUFFER).await?;
+    copy_bidirectional_with_sizes(&mut client, &mut Listening(engine), BUFFER, BUFFER).await?;
     Ok(())
+}
+
+/// An engine that may have heard enough. It answers without reading a request to its end where it refuses it, and
+/// its answer must reach the client all the same: what it no longer takes is dropped.
+struct Listening<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes).map(|written| Ok(written.unwrap_or(bytes.len())))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx).map(|_| Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx).map(|_| Ok(()))
+    }
 }
 
 /// The engine listens before the machine is `Running`; only in the moment of its own restart it does not.
@@ -108,6 +138,24 @@ async fn refuse<C: AsyncRead + AsyncWrite + Unpin>(mut client: C, reason: &str) 
 mod tests {
     use super::*;
     use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn an_answer_arrives_although_the_request_is_not_read() {
+        let (mut client, mut theirs) = tokio::io::duplex(64);
+        let (engine, mut far) = tokio::net::UnixStream::pair().unwrap();
+        far.write_all(b"refused").await.unwrap();
+        drop(far);
+        let asking = tokio::spawn(async move {
+            theirs.write_all(&[0; 1 << 20]).await.unwrap();
+            theirs.shutdown().await.unwrap();
+            let mut answer = String::new();
+            theirs.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        copy_bidirectional_with_sizes(&mut client, &mut Listening(engine), BUFFER, BUFFER).await.unwrap();
+        drop(client);
+        assert_eq!(asking.await.unwrap(), "refused");
+    }
 
     #[tokio::test]
     async fn a_refusal_is_an_answer_that_http_clients_show() {
