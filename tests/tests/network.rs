@@ -41,7 +41,8 @@ fn the_computers_own_servers_are_reached_by_name(machine: Machine) {
 fn containers_reach_each_other(machine: Machine) {
     let (_registry, home) = ready(machine).unwrap();
     let listen = "echo waiting; nc -l -p 80 > /heard; cat /heard";
-    home.holm(&["run", "-d", "--name", "server", "busybox", "sh", "-c", listen]).ok();
+    // With an input that does not end: nc would pass its end on, at which the caller goes, heard or not.
+    home.holm(&["run", "-di", "--name", "server", "busybox", "sh", "-c", listen]).ok();
     let address = home.holm(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "server"]).line();
     assert!(address.starts_with("172.17.0."), "{address}");
     // nc may not listen yet when it has said so; a refused try costs nothing.
