@@ -173,7 +173,8 @@ fn a_client_that_does_not_read_hinders_no_other_request(machine: Machine) {
 fn output_through_a_slow_reader_takes_no_memory_and_loses_nothing() {
     const LENGTH: usize = 1 << 30;
     let (_registry, home) = ready(Machine::Process).unwrap();
-    let script = format!("head -c {LENGTH} /dev/zero");
+    // It lives on, and its shim with it, until both have been looked at.
+    let script = format!("head -c {LENGTH} /dev/zero; exec sleep 1000");
     home.holm(&["create", "--log-driver", "none", "--name", "isle", "busybox", "sh", "-c", &script]).ok();
     let mut client = Client::attached(&home, "isle", "");
     home.holm(&["start", "isle"]).ok();
@@ -199,6 +200,7 @@ fn output_through_a_slow_reader_takes_no_memory_and_loses_nothing() {
         let grown = most_memory(process).saturating_sub(before);
         assert!(grown < 8 << 10, "{process} has grown by {grown} KiB");
     }
+    home.holm(&["kill", "isle"]).ok();
     assert_eq!((total, client.read_to_end().len()), (LENGTH, 0));
 }
 

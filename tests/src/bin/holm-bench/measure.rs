@@ -40,7 +40,7 @@ impl fmt::Display for Finding {
         write!(f, "{:<60} {:>24} = {:>6.2} x", self.what, self.values, self.ratio)?;
         match self.limit {
             None => Ok(()),
-            Some(limit) => write!(f, "   {} {limit} x", if self.is_over() { "OVER" } else { "within" }),
+            Some(limit) => write!(f, "   {} {limit:.2} x", if self.is_over() { "OVER" } else { "within" }),
         }
     }
 }
