@@ -7,23 +7,33 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::BootError;
 
+/// A child that any thread starts holds a copy of the lock from its fork to its exec, though it is none of ours.
+const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(20);
+
 /// Free when this and all copies of its descriptor in children are closed.
 pub(crate) struct DiskLock(File);
 
 impl DiskLock {
-    /// Locks a disk file, or the folder that takes a disk's place.
+    /// Locks a disk file, or the folder that takes a disk's place. May block for a second.
     pub(crate) fn take(disk: &Path) -> Result<Self, BootError> {
         let step = |cause| BootError::Step { step: format!("lock {}", disk.display()), cause };
         let file = File::open(disk).map_err(step)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(BootError::DiskInUse(disk.to_owned())),
-            Err(error) => Err(step(io::Error::from(error))),
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self(file)),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => sleep(RETRY),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(BootError::DiskInUse(disk.to_owned())),
+                Err(error) => return Err(step(io::Error::from(error))),
+            }
         }
     }
 }
