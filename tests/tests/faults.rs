@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use holm_tests::home::{Home, Machine};
 use holm_tests::image::{Image, Layer};
@@ -48,6 +50,13 @@ fn a_full_disk_is_named_and_nothing_half_pulled_stays_on_it() {
     assert_eq!(home.holm(&["run", "--rm", "busybox", "echo", "again"]).ok(), "again\n");
     // What the pull wrote is free again.
     home.holm(&["run", "--rm", "busybox", "dd", "if=/dev/zero", "of=/file", "bs=1M", "count=100"]).ok();
+    // And the computer has back what was deleted, once the machine's journal is written.
+    let disk = home.path().join("machine/data.img");
+    let begun = Instant::now();
+    while fs::metadata(&disk).unwrap().blocks() * 512 > 50 << 20 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "deleted files still take the computer's disk");
+        home.holm(&["run", "--rm", "busybox", "sync"]).ok();
+    }
 }
 
 /// On `process`, where the engine is a process that can be seen from here.
