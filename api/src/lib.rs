@@ -8,6 +8,7 @@ mod reference;
 
 pub mod link;
 pub mod network;
+pub mod services;
 pub mod stream;
 
 pub use digest::{Digest, ParseDigestError};
@@ -45,10 +46,10 @@ pub mod port {
     /// Guest: the same, for clients that reached the host over TCP without TLS: requests that a web page
     /// could have sent are refused.
     pub const ENGINE_OPEN: VsockPort = VsockPort(2376);
-    /// Guest: forwarded flows of published ports.
-    pub const FLOWS: VsockPort = VsockPort(1026);
     /// Host: IP packets of the guest's TUN device, see [`crate::network`].
     pub const NETWORK: VsockPort = VsockPort(1027);
     /// Host: FUSE requests.
     pub const FILES: VsockPort = VsockPort(1028);
+    /// Host: what the engine asks for, see [`crate::services`].
+    pub const SERVICES: VsockPort = VsockPort(1029);
 }

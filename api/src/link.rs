@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Raised by every change that an older peer would misread.
-pub const LINK_VERSION: u32 = 1;
+pub const LINK_VERSION: u32 = 2;
 /// Bytes of the largest message: a computer's root certificates are about 250 KiB.
 pub const LONGEST_MESSAGE: usize = 4 << 20;
 /// Bytes before a message that tell its length.
@@ -77,6 +77,8 @@ pub struct Configure {
     pub hostname: String,
     /// Opens the guest's stream to [`crate::port::NETWORK`].
     pub network_token: Token,
+    /// Opens the engine's streams to [`crate::port::SERVICES`], for as long as the machine lives.
+    pub services_token: Token,
     /// The host's root certificates, PEM, one after the other.
     pub root_certificates: String,
     /// Registries' settings.
@@ -119,7 +121,7 @@ pub struct Ready {
 }
 
 /// Proves to the host that a stream comes from the guest's own daemon and serves one purpose. Sent as its 32
-/// raw bytes before anything else on the stream; good for one stream.
+/// raw bytes before anything else on the stream; good for one stream, unless its purpose says more.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Token(pub [u8; Token::LENGTH]);

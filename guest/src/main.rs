@@ -21,6 +21,7 @@ mod init;
 mod inside;
 mod layout;
 mod network;
+mod services;
 mod shim;
 mod snapshot;
 mod transport;

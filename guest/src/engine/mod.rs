@@ -75,6 +75,7 @@ use crate::container::abilities::HostAbilities;
 use crate::image::Images;
 use crate::layout::Layout;
 use crate::network::{Bridge, Endpoint};
+use crate::services::Services;
 use crate::snapshot::Layers;
 use crate::volume::Volumes;
 use events::{Actor, Events};
@@ -95,6 +96,8 @@ pub(crate) struct Engine {
     images: Images,
     bridge: Bridge,
     networks: Networks,
+    /// What only the host can do.
+    services: Services,
     volumes: Arc<Volumes>,
     /// Held by the one prune of containers that may run.
     pruning_containers: tokio::sync::Mutex<()>,
@@ -165,6 +168,11 @@ impl Engine {
 
     fn bridge(&self) -> &Bridge {
         &self.bridge
+    }
+
+    /// What only the host can do.
+    fn services(&self) -> &Services {
+        &self.services
     }
 
     fn is_stopping(&self) -> bool {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use holm_api::ContainerId;
 use holm_api::link::Configure;
+use holm_api::services::Ask;
 
 use super::events::Events;
 use super::exec::Execs;
@@ -26,6 +27,7 @@ use crate::container::cgroup;
 use crate::image::{Images, RegistrySettings};
 use crate::layout::Layout;
 use crate::network::Bridge;
+use crate::services::Services;
 use crate::shim::client::{ShimClient, ShimError};
 use crate::shim::protocol::ExitStatus;
 use crate::snapshot::Layers;
@@ -48,6 +50,7 @@ impl Engine {
         layout: Layout,
         configure: &Configure,
         computer: Option<PathBuf>,
+        services: Services,
     ) -> Result<Arc<Self>, EngineError> {
         let settings = RegistrySettings::from_configure(configure);
         for folder in [layout.containers(), layout.runtime(), layout.run().join("shims")] {
@@ -77,6 +80,7 @@ impl Engine {
             images,
             bridge: Bridge::ensure(&in_use).await?,
             networks: Networks::open(&layout.networks())?,
+            services,
             volumes: Arc::new(volumes),
             pruning_containers: tokio::sync::Mutex::default(),
             pruning_volumes: tokio::sync::Mutex::default(),
@@ -115,6 +119,11 @@ impl Engine {
     /// Starts what restart policies ask for, and removes what should have gone with its end. Called when the
     /// API listens: neither is worth making clients wait.
     pub(crate) async fn resume(self: &Arc<Self>) {
+        let running = self.containers().into_iter().filter(|container| container.status().life.is_running());
+        let keep = Ask::Keep(running.map(|container| container.id().clone()).collect());
+        if let Err(error) = self.services().tell(keep).await {
+            tracing::warn!("what the host still has open for containers that ended stays open: {error}");
+        }
         for container in self.containers() {
             let definition = container.definition();
             let life = container.status().life;

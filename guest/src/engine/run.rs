@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Engine, EngineError};
 use crate::api;
 use crate::layout::Layout;
+use crate::services::Services;
 use crate::transport::Transport;
 
 /// Where init put the pipe on which it waits for [`READY`].
@@ -69,7 +70,8 @@ async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError>
     let configure = read_configure(&layout).map_err(EngineError::system("read what init left"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(EngineError::system("wait for a signal"))?;
 
-    let engine = Engine::open(layout.clone(), &configure, computer).await?;
+    let services = Services::new(Transport::new(sockets.clone()), configure.services_token.clone());
+    let engine = Engine::open(layout.clone(), &configure, computer, services).await?;
     let host = Transport::new(sockets.clone())
         .listen(holm_api::port::ENGINE)
         .map_err(EngineError::system("listen to the host"))?;

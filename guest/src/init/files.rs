@@ -68,6 +68,7 @@ mod tests {
             unix_nanos: 1,
             hostname: "holm".into(),
             network_token: Token([7; 32]),
+            services_token: Token([8; 32]),
             root_certificates: "-----BEGIN CERTIFICATE-----\n".into(),
             registries: Registries::default(),
             proxy: None,

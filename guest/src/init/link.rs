@@ -120,6 +120,7 @@ mod tests {
             unix_nanos: 1,
             hostname: "holm".into(),
             network_token: Token([7; 32]),
+            services_token: Token([8; 32]),
             root_certificates: String::new(),
             registries: Registries::default(),
             proxy: None,

@@ -40,10 +40,12 @@ mod lock;
 pub(crate) mod net;
 mod orders;
 mod pipe;
+mod services;
 pub(crate) mod start;
 mod supervisor;
 mod tcp;
 mod tls;
+mod token;
 
 pub(crate) use supervisor::with_causes;
 

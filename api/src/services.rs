@@ -1,0 +1,178 @@
+//! The services stream on vsock port 1029: what the engine asks of the host while containers come and go.
+//!
+//! ```text
+//!   engine                                  host
+//!    │ ── token, 32 bytes ───────────────────► │   good for the machine's life, one stream at a time
+//!    │ ── Request{id, ask} ──────────────────► │
+//!    │ ◄──────────────────── Reply{id, answer} │   in any order
+//! ```
+//!
+//! Messages are framed as those of [`crate::link`]. What a request opened belongs to the machine, not to the
+//! stream: an engine that was started again asks once more for what it needs, which is answered as the first
+//! time, and then says with [`Ask::Keep`] whose the rest was.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ContainerId;
+
+/// Requests of one stream that may wait for their replies at once. More is a breach of the rules.
+pub const MOST_WAITING: usize = 64;
+/// Ports that one container may publish.
+pub const MOST_PORTS: usize = 16_384;
+
+/// What the engine says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Of the engine's choice; the reply carries it.
+    pub id: u64,
+    /// What it wants.
+    pub ask: Ask,
+}
+
+/// What the engine may want.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Ports of the computer that lead to a container, all of them or none. Asked again for what is open
+    /// already, it is answered as the first time. Answered with [`Answer::Ports`].
+    OpenPorts(OpenPorts),
+    /// Closes all ports of a container. Connections through them go on; their ends are the container's.
+    ClosePorts(ContainerId),
+    /// Closes whatever belongs to other containers than these.
+    Keep(Vec<ContainerId>),
+}
+
+/// [`Ask::OpenPorts`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPorts {
+    /// Whose they are.
+    pub container: ContainerId,
+    /// Where connections and datagrams go.
+    pub target: Target,
+    /// What to bind, at most [`MOST_PORTS`].
+    pub ports: Vec<PortWish>,
+}
+
+/// A container's addresses, as the gateway reaches them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// `None`: it has no IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// `None`: it has no IPv6; what comes over IPv6 goes to `v4`.
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// What a published port carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// One port to bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortWish {
+    /// What it carries.
+    pub protocol: Protocol,
+    /// Of the container.
+    pub container_port: u16,
+    /// Address of the computer to listen on; `None`: all of them, IPv4 and IPv6 under the same number.
+    pub address: Option<IpAddr>,
+    /// The lowest number that will do; 0: any free one.
+    pub first: u16,
+    /// The highest that will do.
+    pub last: u16,
+}
+
+/// One port that is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundPort {
+    /// What it carries.
+    pub protocol: Protocol,
+    /// Of the container.
+    pub container_port: u16,
+    /// Address of the computer that it listens on.
+    pub address: IpAddr,
+    /// Of the computer.
+    pub port: u16,
+}
+
+/// What the host says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// As in the request.
+    pub id: u64,
+    /// What became of it.
+    pub answer: Answer,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// It is done, and these are the ports.
+    Ports(Vec<BoundPort>),
+    /// It is not, and nothing is left of the attempt.
+    Refused {
+        /// For whoever started the container, in Docker's words where it has some.
+        message: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{decode, encode};
+
+    #[test]
+    fn a_request_reads_back_as_it_was_written() {
+        let wish = PortWish {
+            protocol: Protocol::Udp,
+            container_port: 53,
+            address: Some(Ipv6Addr::LOCALHOST.into()),
+            first: 5300,
+            last: 5310,
+        };
+        let request = Request {
+            id: 7,
+            ask: Ask::OpenPorts(OpenPorts {
+                container: ContainerId::from_bytes([7; 32]),
+                target: Target { v4: Some(Ipv4Addr::new(172, 17, 0, 2)), v6: None },
+                ports: vec![wish],
+            }),
+        };
+        let bytes = encode(&request).unwrap();
+        assert_eq!(decode::<Request>(&bytes[4..]).unwrap(), request);
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::link::{decode, encode};
+
+    #[test]
+    fn no_bytes_break_the_decoder() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            if let Ok(request) = decode::<Request>(bytes) {
+                let written = encode(&request).unwrap();
+                assert_eq!(decode::<Request>(&written[4..]).unwrap(), request);
+            }
+            let _ = decode::<Reply>(bytes);
+        });
+    }
+}
