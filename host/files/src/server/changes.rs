@@ -1,0 +1,125 @@
+//! What the host changed: compared with what the guest's kernel may believe, which is then told to forget it.
+//!
+//! The same announcements come for what the guest changed itself. Those are recognized by the state that the guest's
+//! own operation left, so neither its caches nor whoever watches files there are disturbed by them.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::nodes::Stamp;
+use super::{NodeId, Server};
+use crate::fuse::abi;
+use crate::fuse::errno::Errno;
+use crate::fuse::reader::Name;
+use crate::fuse::reply;
+use crate::os::Stat;
+
+/// Two changes within this time may have the same stamp: kernels before 6.13 count ticks.
+const TICK: Duration = Duration::from_millis(20);
+
+impl Server {
+    /// Something happened on the host directly in the folder to what has, had or gets the name, or to the folder (or
+    /// the shared file) itself. Says whether it was news: false if the guest did it.
+    pub fn changed(&self, folder: NodeId, name: Option<&[u8]>) -> bool {
+        // What the guest is doing right now is over before we look, so that we know what it did.
+        drop(self.changing.write().unwrap_or_else(PoisonError::into_inner));
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        let id = folder.0;
+        let Ok(place) = self.place(id) else {
+            return self.vanished(id, epoch);
+        };
+        let Some(name) = name else {
+            return place.stat().is_ok_and(|stat| self.compare(id, &stat, epoch));
+        };
+        let Ok(name) = Name::new(name) else { return false };
+        let now = place.stat_at(name);
+        let known = {
+            let nodes = self.nodes();
+            nodes.child(id, name.bytes()).and_then(|child| Some((child, nodes.get(child).ok()?.key)))
+        };
+        match (known, now) {
+            (Some((child, key)), Ok(stat)) if stat.key == key => self.compare(child, &stat, epoch),
+            // Made and gone again, or removed by the guest.
+            (None, Err(_)) => false,
+            (known, now) => {
+                // A negative entry may be believed too.
+                self.mark(id, epoch);
+                match (known, now) {
+                    (Some((child, _)), Err(Errno::NOENT)) => {
+                        self.mark(child, epoch);
+                        self.tell_kernel(reply::delete(id, child, name.bytes()));
+                        self.tell_kernel(reply::inval_entry(id, name.bytes()));
+                    }
+                    _ => self.tell_kernel(reply::inval_entry(id, name.bytes())),
+                }
+                self.tell_kernel(reply::inval_inode(id, true));
+                true
+            }
+        }
+    }
+
+    /// Announcements have been lost: the kernel is told to forget all that it may believe.
+    pub fn everything_changed(&self) {
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        let entries: Vec<(u64, Vec<Box<[u8]>>)> = {
+            let mut nodes = self.nodes();
+            let ids = nodes.ids();
+            ids.into_iter()
+                .filter_map(|id| {
+                    let node = nodes.get_mut(id).ok()?;
+                    (node.told, node.ours, node.changed_at) = (None, None, epoch);
+                    Some((id, node.children.keys().cloned().collect()))
+                })
+                .collect()
+        };
+        for (id, names) in entries {
+            self.tell_kernel(reply::inval_inode(id, true));
+            for name in names {
+                self.tell_kernel(reply::inval_entry(id, &name));
+            }
+        }
+    }
+
+    /// Compares a node with what the kernel was told of it and with how the guest left it.
+    fn compare(&self, id: u64, now: &Stat, epoch: u64) -> bool {
+        let stamp = Some(Stamp::of(now));
+        let news = {
+            let mut nodes = self.nodes();
+            let Ok(node) = nodes.get_mut(id) else { return false };
+            if node.writing > 0 || node.ours == stamp {
+                return false;
+            }
+            if node.told == stamp && !recent(now) {
+                // The guest came before the announcement; nothing is to be forgotten, but it is news.
+                return true;
+            }
+            (node.told, node.changed_at) = (None, epoch);
+            true
+        };
+        self.tell_kernel(reply::inval_inode(id, true));
+        news
+    }
+
+    /// The folder is no longer where the guest saw it; whoever renamed it is announced in its parent.
+    fn vanished(&self, id: u64, epoch: u64) -> bool {
+        self.mark(id, epoch);
+        if id != abi::ROOT {
+            self.tell_kernel(reply::inval_inode(id, true));
+        }
+        true
+    }
+
+    fn mark(&self, id: u64, epoch: u64) {
+        if let Ok(node) = self.nodes().get_mut(id) {
+            (node.told, node.changed_at) = (None, epoch);
+        }
+    }
+}
+
+fn recent(stat: &Stat) -> bool {
+    let (seconds, nanos) = stat.attributes.ctime;
+    let Ok(seconds) = u64::try_from(seconds) else { return false };
+    let changed = UNIX_EPOCH + Duration::new(seconds, nanos);
+    SystemTime::now().duration_since(changed).map_or(true, |age| age < TICK)
+}
