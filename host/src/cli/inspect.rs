@@ -9,7 +9,7 @@ use super::error::{BAD_TEMPLATE, CliError};
 use super::image::image_path;
 use super::output::json;
 use super::session::{self, Session};
-use super::template::Template;
+use super::template::{Mode, Template};
 
 /// `holm inspect`
 #[derive(Debug, clap::Args)]
@@ -281,10 +281,13 @@ fn apply(template: &Template, json: &str) -> Result<String, CliError> {
         serde_json::from_str(json).map_err(|error| CliError::Transport(Box::new(error)))?;
     fill_in(&mut value);
     order_maps(&mut value);
-    let text = template
-        .render(&value)
-        .map_err(|error| CliError::said(format!("template parsing error: {error}")))?;
-    Ok(text + "\n")
+    let text = template.render(&value).or_else(|_| {
+        // Docker's structures have fields that JSON leaves out. What does not fit them, it looks up as it came.
+        let mut came: Value = serde_json::from_str(json).unwrap_or_default();
+        order_maps(&mut came);
+        template.render_with(&came, &|_, _| None, Mode::Raw)
+    });
+    Ok(text.map_err(|error| CliError::said(format!("template parsing error: {error}")))? + "\n")
 }
 
 /// Of what the engine sends, these are maps in Go, which are shown in the order of their keys; the others are

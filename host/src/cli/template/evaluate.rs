@@ -1,8 +1,9 @@
-//! Applies nodes to a value.
+//! Applies nodes to a value. The order of evaluation, and the place that a complaint names, are those of Go's
+//! text/template.
 
 use serde_json::Value;
 
-use super::functions;
+use super::functions::{self, Accepts};
 use super::node::{Command, Node, Operand, Pipeline, Place, Term};
 use super::parse::Named;
 use super::value::{field, kind, show, show_null, sorted, truth};
@@ -29,6 +30,8 @@ pub(super) fn evaluate(
         mode,
         variables: vec![("$".to_owned(), data.clone())],
         text: String::new(),
+        template: String::new(),
+        at: (Place { line: 1, column: 0 }, String::new()),
     };
     state.list(nodes, data)?;
     Ok(state.text)
@@ -42,6 +45,8 @@ enum Flow {
     Continue,
 }
 
+type Evaluated = Result<Value, TemplateError>;
+
 struct State<'a> {
     method: &'a Method<'a>,
     named: &'a Named,
@@ -50,9 +55,25 @@ struct State<'a> {
     mode: Mode,
     variables: Vec<(String, Value)>,
     text: String,
+    /// The name of the template that is being applied.
+    template: String,
+    /// What is being evaluated, for complaints.
+    at: (Place, String),
 }
 
 impl State<'_> {
+    fn fail<T>(&self, what: impl std::fmt::Display) -> Result<T, TemplateError> {
+        let (Place { line, column }, text) = &self.at;
+        let template = &self.template;
+        Err(TemplateError {
+            message: format!(":{line}:{column}: executing {template:?} at <{text}>: {what}"),
+        })
+    }
+
+    fn at(&mut self, operand: &Operand) {
+        self.at = (operand.place, operand.text());
+    }
+
     fn list(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, TemplateError> {
         for node in nodes {
             match self.node(node, dot)? {
@@ -104,32 +125,28 @@ impl State<'_> {
         place: Place,
         dot: &Value,
     ) -> Result<(), TemplateError> {
-        let failed = |what: String| TemplateError {
-            message: format!(
-                ":{}:{}: executing \"\" at <{{{{template {name:?}}}}}>: {what}",
-                place.line,
-                place.column + "template ".len(),
-            ),
-        };
+        let shown = argument.map(|argument| format!(" {}", argument.text())).unwrap_or_default();
+        let here = (place, format!("{{{{template {name:?}{shown}}}}}"));
+        self.at = here.clone();
         let Some(nodes) = self.named.get(name) else {
-            return Err(failed(format!("template {name:?} not defined")));
+            return self.fail(format!("template {name:?} not defined"));
         };
+        if self.depth == DEEPEST {
+            return self.fail(format!("exceeded maximum template depth ({DEEPEST})"));
+        }
         let value = match argument {
             Some(argument) => self.pipeline(argument, dot)?,
             None => Value::Null,
         };
+        self.at = here;
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(failed(format!("exceeded maximum template depth ({DEEPEST})")));
-        }
         let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), value.clone())]);
-        let flow = self.list(nodes, &value);
+        let caller = std::mem::replace(&mut self.template, name.to_owned());
+        self.list(nodes, &value)?;
+        self.template = caller;
         self.variables = outer;
         self.depth -= 1;
-        // Whoever fails is named once, by the template that it stands in.
-        flow.map(drop).map_err(|error| TemplateError {
-            message: error.message.replacen("executing \"\"", &format!("executing {name:?}"), 1),
-        })
+        Ok(())
     }
 
     fn range(
@@ -142,6 +159,10 @@ impl State<'_> {
         let scope = self.variables.len();
         let value = self.commands(over, dot)?;
         let mut items: Box<dyn Iterator<Item = (Value, Value)>> = match &value {
+            // A structure that is not there is nothing that could have elements.
+            Value::Null if only_field(over).is_some_and(|field| show_null(field) == "<nil>") => {
+                return self.fail("range can't iterate over <nil>");
+            }
             Value::Null => Box::new(std::iter::empty()),
             Value::Array(list) => {
                 Box::new(list.iter().enumerate().map(|(index, item)| (index.into(), item.clone())))
@@ -152,10 +173,7 @@ impl State<'_> {
             Value::Number(count) if count.is_i64() => {
                 Box::new((0..count.as_i64().unwrap_or(0)).map(|index| (index.into(), index.into())))
             }
-            other => {
-                let what = format!("range can't iterate over {}", show(other));
-                return Err(failed(&over.commands[0].operands[0], what));
-            }
+            other => return self.fail(format!("range can't iterate over {}", show(other))),
         };
         let Some(first) = items.next() else { return self.list(otherwise, dot) };
         for (key, item) in std::iter::once(first).chain(items) {
@@ -183,7 +201,7 @@ impl State<'_> {
         }
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Result<Value, TemplateError> {
+    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Evaluated {
         let value = self.commands(pipeline, dot)?;
         for name in &pipeline.variables {
             self.assign(name, value.clone(), pipeline.declares);
@@ -191,7 +209,8 @@ impl State<'_> {
         Ok(value)
     }
 
-    fn commands(&mut self, pipeline: &Pipeline, dot: &Value) -> Result<Value, TemplateError> {
+    fn commands(&mut self, pipeline: &Pipeline, dot: &Value) -> Evaluated {
+        self.at = (pipeline.place, pipeline.text());
         let mut value = None;
         for command in &pipeline.commands {
             value = Some(self.command(command, dot, value)?);
@@ -199,112 +218,223 @@ impl State<'_> {
         Ok(value.unwrap_or(Value::Null))
     }
 
-    fn command(
+    fn command(&mut self, command: &Command, dot: &Value, piped: Option<Value>) -> Evaluated {
+        let [first, rest @ ..] = command.operands.as_slice() else { return Ok(Value::Null) };
+        let alone = rest.is_empty() && piped.is_none();
+        match &first.term {
+            Term::Function(name) => {
+                self.at(first);
+                self.call(name, rest, dot, piped, (command.place, &command.text()))
+            }
+            // Arguments are for a method, and only the root has any.
+            Term::Field(names) if !alone || std::ptr::eq(dot, self.root) => {
+                self.at(first);
+                if let [name] = names.as_slice()
+                    && std::ptr::eq(dot, self.root)
+                {
+                    let mut arguments = Vec::with_capacity(rest.len() + 1);
+                    for operand in rest {
+                        arguments.push(self.operand(operand, dot)?);
+                    }
+                    arguments.extend(piped.clone());
+                    if let Some(value) = (self.method)(name, &arguments) {
+                        return Ok(value);
+                    }
+                    self.at(first);
+                }
+                if alone { self.fields(dot, names) } else { self.no_method(dot, names) }
+            }
+            Term::Variable(_, names) | Term::Chain(_, names) if !alone && !names.is_empty() => {
+                let value = self.start(first, dot)?;
+                self.no_method(&value, names)
+            }
+            Term::Nil => {
+                self.at(first);
+                self.not_a_function(first, alone)?;
+                self.fail("nil is not a command")
+            }
+            Term::Group(_) => {
+                self.not_a_function(first, alone)?;
+                self.operand(first, dot)
+            }
+            _ => {
+                self.at(first);
+                self.not_a_function(first, alone)?;
+                self.operand(first, dot)
+            }
+        }
+    }
+
+    fn not_a_function(&self, first: &Operand, alone: bool) -> Result<(), TemplateError> {
+        if alone {
+            Ok(())
+        } else {
+            self.fail(format!("can't give argument to non-function {}", first.text()))
+        }
+    }
+
+    /// The last field got arguments, which it cannot take.
+    fn no_method(&self, value: &Value, names: &[String]) -> Evaluated {
+        let [walked @ .., last] = names else { return Ok(value.clone()) };
+        let holder = self.fields(value, walked)?;
+        match holder {
+            Value::Object(_) => self.fail(format!("{last} is not a method but has arguments")),
+            other => self.fields(&other, std::slice::from_ref(last)),
+        }
+    }
+
+    /// Calls a function. `whole` is what a complaint of the function itself names.
+    fn call(
         &mut self,
-        command: &Command,
+        name: &str,
+        operands: &[Operand],
         dot: &Value,
         piped: Option<Value>,
-    ) -> Result<Value, TemplateError> {
-        let [first, rest @ ..] = command.operands.as_slice() else { return Ok(Value::Null) };
-        if let Term::Function(name) = &first.term {
-            if let Some(value) = self.short_circuit(name, rest, dot, piped.as_ref())? {
-                return self.fields(value, &first.fields, first);
-            }
-            let arguments = self.arguments(rest, dot, piped)?;
-            let value =
-                functions::call(name, &arguments, self.mode).map_err(|what| calling(command, name, &what))?;
-            return self.fields(value, &first.fields, first);
+        whole: (Place, &str),
+    ) -> Evaluated {
+        let signature = functions::signature(name, self.mode);
+        let given = operands.len() + usize::from(piped.is_some());
+        let want = signature.fixed.len();
+        if signature.more.is_some() && given < want {
+            return self.fail(format!(
+                "wrong number of args for {name}: want at least {want} got {}",
+                operands.len()
+            ));
         }
-        if rest.is_empty() && piped.is_none() {
-            return self.operand(first, dot);
+        if signature.more.is_none() && given != want {
+            return self.fail(format!("wrong number of args for {name}: want {want} got {given}"));
         }
-        // Arguments are for a method: only the root has any.
-        let arguments = self.arguments(rest, dot, piped)?;
-        if let (Term::Dot, [name]) = (&first.term, first.fields.as_slice())
-            && std::ptr::eq(dot, self.root)
-            && let Some(value) = (self.method)(name, &arguments)
-        {
-            return Ok(value);
+        if let "and" | "or" = name {
+            return self.short_circuit(name == "or", operands, dot, piped);
         }
-        let name = first.fields.last().cloned().unwrap_or_else(|| first.text());
-        Err(failed(first, format!("{name} has arguments but cannot be invoked as function")))
+        let mut arguments = Vec::with_capacity(given);
+        for (at, operand) in operands.iter().enumerate() {
+            arguments.push(self.argument(operand, signature.accepts(at), dot)?);
+        }
+        if let Some(value) = piped {
+            self.check(&value, signature.accepts(operands.len()))?;
+            arguments.push(value);
+        }
+        let written = operands.first().map(Operand::text).unwrap_or_default();
+        functions::call(name, &arguments, self.mode, &written).or_else(|what| {
+            self.at = (whole.0, whole.1.to_owned());
+            self.fail(format!("error calling {name}: {what}"))
+        })
     }
 
     /// `and` and `or` look at no more arguments than they need.
     fn short_circuit(
         &mut self,
-        name: &str,
-        rest: &[Operand],
-        dot: &Value,
-        piped: Option<&Value>,
-    ) -> Result<Option<Value>, TemplateError> {
-        let stops_at = match name {
-            "and" => false,
-            "or" => true,
-            _ => return Ok(None),
-        };
-        let mut last = None;
-        for operand in rest {
-            let value = self.operand(operand, dot)?;
-            if truth(&value) == stops_at {
-                return Ok(Some(value));
-            }
-            last = Some(value);
-        }
-        Ok(piped.cloned().or(last))
-    }
-
-    fn arguments(
-        &mut self,
+        stops_at: bool,
         operands: &[Operand],
         dot: &Value,
         piped: Option<Value>,
-    ) -> Result<Vec<Value>, TemplateError> {
-        let mut arguments = Vec::with_capacity(operands.len() + 1);
+    ) -> Evaluated {
+        let mut last = Value::Null;
         for operand in operands {
-            arguments.push(self.operand(operand, dot)?);
+            last = self.operand(operand, dot)?;
+            if truth(&last) == stops_at {
+                return Ok(last);
+            }
         }
-        arguments.extend(piped);
-        Ok(arguments)
+        Ok(piped.unwrap_or(last))
     }
 
-    fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, TemplateError> {
-        let value = match &operand.term {
-            Term::Dot => return self.fields_of(dot, &operand.fields, operand),
-            Term::Literal(value) => value.clone(),
-            Term::Group(pipeline) => self.pipeline(pipeline, dot)?,
-            Term::Function(name) => functions::call(name, &[], self.mode)
-                .map_err(|what| complaint(operand, operand.place.column, &operand.text(), name, &what))?,
-            Term::Variable(name) => match self.variables.iter().rev().find(|(known, _)| known == name) {
-                Some((_, value)) => value.clone(),
-                None => return Err(failed(operand, format!("undefined variable {name:?}"))),
+    fn argument(&mut self, operand: &Operand, accepts: Accepts, dot: &Value) -> Evaluated {
+        self.at(operand);
+        match (&operand.term, accepts) {
+            (Term::Literal(value, _), _) if !accepts.takes(value) => {
+                self.fail(format!("expected {}; found {}", accepts.noun(), operand.text()))
+            }
+            (Term::Nil, Accepts::Text | Accepts::Integer) => {
+                self.fail(format!("cannot assign nil to {}", accepts.go_type()))
+            }
+            _ => {
+                let value = self.operand(operand, dot)?;
+                self.check(&value, accepts)?;
+                Ok(value)
+            }
+        }
+    }
+
+    fn check(&self, value: &Value, accepts: Accepts) -> Result<(), TemplateError> {
+        if accepts.takes(value) {
+            return Ok(());
+        }
+        let wanted = accepts.go_type();
+        match value {
+            Value::Null => self.fail(format!("invalid value; expected {wanted}")),
+            other => {
+                self.fail(format!("wrong type for value; expected {wanted}; got {}", self.type_of(other)))
+            }
+        }
+    }
+
+    /// The type's name. Numbers of what the daemon sent have one of their own.
+    fn type_of(&self, value: &Value) -> &'static str {
+        match value {
+            Value::Number(_) if self.mode == Mode::Raw => "json.Number",
+            other => kind(other),
+        }
+    }
+
+    /// What an operand's fields are taken of.
+    fn start(&mut self, operand: &Operand, dot: &Value) -> Evaluated {
+        self.at(operand);
+        match &operand.term {
+            Term::Variable(name, _) => match self.variables.iter().rev().find(|(known, _)| known == name) {
+                Some((_, value)) => Ok(value.clone()),
+                None => self.fail(format!("undefined variable: {name}")),
             },
-        };
-        self.fields(value, &operand.fields, operand)
+            Term::Chain(inner, _) if matches!(inner.term, Term::Nil) => {
+                self.fail(format!("indirection through explicit nil in {}", operand.text()))
+            }
+            Term::Chain(inner, _) => self.operand(inner, dot),
+            _ => Ok(dot.clone()),
+        }
     }
 
-    fn fields(&self, value: Value, names: &[String], operand: &Operand) -> Result<Value, TemplateError> {
-        if names.is_empty() { Ok(value) } else { self.fields_of(&value, names, operand) }
+    fn operand(&mut self, operand: &Operand, dot: &Value) -> Evaluated {
+        match &operand.term {
+            Term::Dot => Ok(dot.clone()),
+            Term::Nil => Ok(Value::Null),
+            Term::Literal(value, _) => Ok(value.clone()),
+            Term::Field(names) => {
+                self.at(operand);
+                self.fields(dot, names)
+            }
+            Term::Variable(_, names) | Term::Chain(_, names) => {
+                let value = self.start(operand, dot)?;
+                self.fields(&value, names)
+            }
+            Term::Function(name) => {
+                self.at(operand);
+                self.call(name, &[], dot, None, (operand.place, name))
+            }
+            Term::Group(pipeline) => {
+                self.at(operand);
+                self.pipeline(pipeline, dot)
+            }
+        }
     }
 
-    fn fields_of(&self, value: &Value, names: &[String], operand: &Operand) -> Result<Value, TemplateError> {
+    fn fields(&self, value: &Value, names: &[String]) -> Evaluated {
         let mut value = value;
-        // The column of the field that is looked at, dots included.
-        let mut walked = if operand.term_is_dot() { 0 } else { operand.text().len() - fields_length(names) };
-        for name in names {
-            let failed = |what: String| failed_at(operand, operand.place.column + walked, what);
+        for (at, name) in names.iter().enumerate() {
             value = match value {
-                Value::Object(map) => {
-                    field(map, name).ok_or_else(|| failed(format!("map has no entry for key {name:?}")))?
-                }
-                Value::Null => {
-                    return Err(failed(format!("nil pointer evaluating interface {{}}.{name}")));
-                }
+                Value::Object(map) => match field(map, name, self.mode) {
+                    Some(value) => value,
+                    None => return self.fail(format!("map has no entry for key {name:?}")),
+                },
+                Value::Null if at == 0 => return self.fail(format!("nil data; no entry for key {name:?}")),
+                Value::Null => return self.fail(format!("nil pointer evaluating interface {{}}.{name}")),
                 other => {
-                    return Err(failed(format!("can't evaluate field {name} in type {}", kind(other))));
+                    // What a map holds has no type of its own.
+                    let known =
+                        if at > 0 && self.mode == Mode::Raw { "interface {}" } else { self.type_of(other) };
+                    return self.fail(format!("can't evaluate field {name} in type {known}"));
                 }
             };
-            walked += name.len() + 1;
         }
         Ok(value.clone())
     }
@@ -312,40 +442,12 @@ impl State<'_> {
 
 /// The field's name where a pipeline is nothing but a field.
 fn only_field(pipeline: &Pipeline) -> Option<&str> {
-    match pipeline.commands.as_slice() {
-        [command] if command.operands.len() == 1 => command.operands[0].fields.last().map(String::as_str),
+    let [Command { operands, .. }] = pipeline.commands.as_slice() else { return None };
+    let [Operand { term, .. }] = operands.as_slice() else { return None };
+    match term {
+        Term::Field(names) | Term::Variable(_, names) | Term::Chain(_, names) => {
+            names.last().map(String::as_str)
+        }
         _ => None,
     }
-}
-
-/// A function's complaint about a whole command.
-fn calling(command: &Command, name: &str, what: &str) -> TemplateError {
-    let first = &command.operands[0];
-    let words: Vec<String> = command.operands.iter().map(Operand::text).collect();
-    complaint(first, first.place.column, &words.join(" "), name, what)
-}
-
-/// The same. Arguments are counted before the function is called.
-fn complaint(first: &Operand, column: usize, text: &str, name: &str, what: &str) -> TemplateError {
-    if what.starts_with("wrong number of args") {
-        return failed(first, what.to_owned());
-    }
-    let line = first.place.line;
-    TemplateError {
-        message: format!(":{line}:{column}: executing \"\" at <{text}>: error calling {name}: {what}"),
-    }
-}
-
-fn failed(operand: &Operand, what: String) -> TemplateError {
-    failed_at(operand, operand.place.column, what)
-}
-
-fn failed_at(operand: &Operand, column: usize, what: String) -> TemplateError {
-    let line = operand.place.line;
-    TemplateError { message: format!(":{line}:{column}: executing \"\" at <{}>: {what}", operand.text()) }
-}
-
-/// Bytes of fields with their dots.
-fn fields_length(names: &[String]) -> usize {
-    names.iter().map(|name| name.len() + 1).sum()
 }

@@ -19,85 +19,137 @@ pub(super) fn exists(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// The function's result, or what is wrong with its arguments.
-pub(super) fn call(name: &str, arguments: &[Value], mode: Mode) -> Result<Value, String> {
+/// What a function takes in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepts {
+    Anything,
+    Text,
+    Texts,
+    Integer,
+}
+
+impl Accepts {
+    pub(super) fn takes(self, value: &Value) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Text => value.is_string(),
+            Self::Texts => match value {
+                Value::Null => true,
+                Value::Array(list) => list.iter().all(Value::is_string),
+                _ => false,
+            },
+            Self::Integer => value.is_i64() || value.is_u64(),
+        }
+    }
+
+    /// As Go names the type.
+    pub(super) fn go_type(self) -> &'static str {
+        match self {
+            Self::Anything => "interface {}",
+            Self::Text => "string",
+            Self::Texts => "[]string",
+            Self::Integer => "int",
+        }
+    }
+
+    /// As Go's library calls what it wants of a literal.
+    pub(super) fn noun(self) -> &'static str {
+        if self == Self::Integer { "integer" } else { self.go_type() }
+    }
+}
+
+/// A function's parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signature {
+    pub(super) fixed: &'static [Accepts],
+    /// Any number of these may follow.
+    pub(super) more: Option<Accepts>,
+}
+
+impl Signature {
+    /// What is taken in this place, counted from 0.
+    pub(super) fn accepts(&self, at: usize) -> Accepts {
+        self.fixed.get(at).copied().or(self.more).unwrap_or(Accepts::Anything)
+    }
+}
+
+/// The parameters of a function that exists.
+pub(super) fn signature(name: &str, mode: Mode) -> Signature {
+    use Accepts::{Anything, Integer, Text, Texts};
+
+    let (fixed, more): (&[Accepts], _) = match name {
+        "and" | "or" | "call" | "eq" | "index" | "slice" => (&[Anything], Some(Anything)),
+        "js" | "html" | "urlquery" | "print" | "println" => (&[], Some(Anything)),
+        "printf" => (&[Text], Some(Anything)),
+        "ne" | "lt" | "le" | "gt" | "ge" => (&[Anything, Anything], None),
+        // A header's columns are single names.
+        "join" if mode == Mode::Header => (&[Text, Text], None),
+        "join" => (&[Texts, Text], None),
+        "split" => (&[Text, Text], None),
+        "title" | "lower" | "upper" => (&[Text], None),
+        "pad" => (&[Text, Integer, Integer], None),
+        "truncate" => (&[Text, Integer], None),
+        _ => (&[Anything], None),
+    };
+    Signature { fixed, more }
+}
+
+/// The function's result for arguments that fit its signature, or what it says is wrong with them. `written` is
+/// how the first of them stands in the template.
+pub(super) fn call(name: &str, arguments: &[Value], mode: Mode, written: &str) -> Result<Value, String> {
     if mode == Mode::Header
         && matches!(name, "json" | "split" | "join" | "title" | "lower" | "upper" | "truncate")
     {
-        return arguments.first().cloned().ok_or_else(|| wrong_count(name, 1, 0));
+        return Ok(arguments.first().cloned().unwrap_or_default());
     }
-    match name {
-        "not" => Ok(Value::Bool(!truth(one(name, arguments)?))),
-        "len" => len(one(name, arguments)?),
-        "index" => index(arguments),
-        "slice" => slice(arguments),
-        "print" => Ok(print(arguments).into()),
-        "println" => Ok(format!("{}\n", spaced(arguments)).into()),
-        "printf" => match arguments {
-            [Value::String(format), rest @ ..] => Ok(printf(format, rest).into()),
-            _ => Err("wrong type for value; expected string".to_owned()),
-        },
-        "html" => Ok(html(&plain(arguments)).into()),
-        "js" => Ok(js(&plain(arguments)).into()),
-        "urlquery" => Ok(urlquery(&plain(arguments)).into()),
+    Ok(match (name, arguments) {
+        ("not", [value]) => Value::Bool(!truth(value)),
+        ("len", [value]) => len(value)?,
+        ("index", _) => index(arguments)?,
+        ("slice", _) => slice(arguments)?,
+        ("print", _) => print(arguments).into(),
+        ("println", _) => format!("{}\n", spaced(arguments)).into(),
+        ("printf", [Value::String(format), rest @ ..]) => printf(format, rest).into(),
+        ("html", _) => html(&plain(arguments)).into(),
+        ("js", _) => js(&plain(arguments)).into(),
+        ("urlquery", _) => urlquery(&plain(arguments)).into(),
         // None of our values is a function.
-        "call" => match arguments.first() {
-            None | Some(Value::Null) => Err("call of nil".to_owned()),
-            Some(other) => Err(format!("non-function of type {}", kind(other))),
-        },
-        "eq" => eq(arguments),
-        "ne" | "lt" | "le" | "gt" | "ge" => compare(name, arguments),
-        "json" => {
-            let value = one(name, arguments)?;
+        ("call", [Value::Null, ..]) => return Err("call of nil".to_owned()),
+        ("call", [value, ..]) => return Err(format!("non-function {written} of type {}", kind(value))),
+        ("eq", _) => eq(arguments)?,
+        ("ne" | "lt" | "le" | "gt" | "ge", [a, b]) => compare(name, a, b)?,
+        ("json", [value]) => {
             let text = json(value);
-            Ok(if mode == Mode::Row && (value.is_object() || value.is_array()) {
-                escape_html(&text).into()
-            } else {
-                text.into()
-            })
+            let thing = value.is_object() || value.is_array();
+            if mode == Mode::Row && thing { escape_html(&text).into() } else { text.into() }
         }
-        "split" => {
-            let [text, separator] = texts(name, arguments)?;
-            let parts: Vec<Value> = match separator {
-                "" => text.chars().map(|character| character.to_string().into()).collect(),
-                _ => text.split(separator).map(Value::from).collect(),
-            };
-            Ok(parts.into())
+        ("split", [Value::String(text), Value::String(separator)]) => split(text, separator),
+        ("join", [list, Value::String(separator)]) => {
+            let texts = list.as_array().map(Vec::as_slice).unwrap_or_default();
+            texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(separator).into()
         }
-        "join" => join(arguments),
-        "title" => texts(name, arguments).map(|[text]| title(text).into()),
-        "lower" => texts(name, arguments).map(|[text]| text.to_lowercase().into()),
-        "upper" => texts(name, arguments).map(|[text]| text.to_uppercase().into()),
-        "pad" => pad(arguments),
-        "truncate" => truncate(arguments),
-        _ => Err(format!("wrong number of args for {name}: want at least 1 got 0")),
-    }
+        ("title", [Value::String(text)]) => title(text).into(),
+        ("lower", [Value::String(text)]) => text.to_lowercase().into(),
+        ("upper", [Value::String(text)]) => text.to_uppercase().into(),
+        ("pad", [Value::String(text), before, after]) => pad(text, number(before)?, number(after)?)?,
+        // Go cuts bytes, and half a character shows as such.
+        ("truncate", [Value::String(text), length]) => {
+            let length = number(length)?.min(text.len());
+            String::from_utf8_lossy(&text.as_bytes()[..length]).into_owned().into()
+        }
+        _ => return Err("arguments that it cannot take".to_owned()),
+    })
 }
 
-fn wrong_count(name: &str, want: usize, got: usize) -> String {
-    format!("wrong number of args for {name}: want {want} got {got}")
-}
-
-fn one<'a>(name: &str, arguments: &'a [Value]) -> Result<&'a Value, String> {
-    match arguments {
-        [value] => Ok(value),
-        _ => Err(wrong_count(name, 1, arguments.len())),
+fn split(text: &str, separator: &str) -> Value {
+    if separator.is_empty() {
+        return text.chars().map(|character| character.to_string()).collect();
     }
+    text.split(separator).collect()
 }
 
 fn text_of(value: &Value) -> Result<&str, String> {
-    value.as_str().ok_or_else(|| format!("wrong type for value; expected string; got {}", kind(value)))
-}
-
-fn texts<'a, const N: usize>(name: &str, arguments: &'a [Value]) -> Result<[&'a str; N], String> {
-    if arguments.len() != N {
-        return Err(wrong_count(name, N, arguments.len()));
-    }
-    let mut texts = [""; N];
-    for (text, value) in texts.iter_mut().zip(arguments) {
-        *text = text_of(value)?;
-    }
-    Ok(texts)
+    value.as_str().ok_or_else(|| format!("value has type {}; should be string", kind(value)))
 }
 
 fn number(value: &Value) -> Result<usize, String> {
@@ -118,7 +170,7 @@ fn len(value: &Value) -> Result<Value, String> {
 }
 
 fn index(arguments: &[Value]) -> Result<Value, String> {
-    let [value, keys @ ..] = arguments else { return Err(wrong_count("index", 1, 0)) };
+    let [value, keys @ ..] = arguments else { return Ok(Value::Null) };
     let mut value = value.clone();
     for key in keys {
         value = match &value {
@@ -143,7 +195,7 @@ fn index(arguments: &[Value]) -> Result<Value, String> {
 }
 
 fn slice(arguments: &[Value]) -> Result<Value, String> {
-    let [value, bounds @ ..] = arguments else { return Err(wrong_count("slice", 1, 0)) };
+    let [value, bounds @ ..] = arguments else { return Ok(Value::Null) };
     let length = number(&len(value)?)?;
     let start = bounds.first().map_or(Ok(0), number)?;
     let end = bounds.get(1).map_or(Ok(length), number)?;
@@ -237,23 +289,32 @@ fn urlquery(text: &str) -> String {
 
 const INCOMPATIBLE: &str = "incompatible types for comparison";
 
+/// Lists and maps can be compared with nothing but nil.
+fn same(a: &Value, b: &Value) -> Result<bool, String> {
+    for (side, other) in [(a, b), (b, a)] {
+        if (side.is_array() || side.is_object()) && !other.is_null() {
+            return Err(format!("non-comparable type {}: {}", show(side), kind(side)));
+        }
+    }
+    equal(a, b).ok_or_else(|| INCOMPATIBLE.to_owned())
+}
+
 fn eq(arguments: &[Value]) -> Result<Value, String> {
     let [first, others @ ..] = arguments else { return Err("missing argument for comparison".to_owned()) };
     if others.is_empty() {
         return Err("missing argument for comparison".to_owned());
     }
     for other in others {
-        if equal(first, other).ok_or(INCOMPATIBLE)? {
+        if same(first, other)? {
             return Ok(Value::Bool(true));
         }
     }
     Ok(Value::Bool(false))
 }
 
-fn compare(name: &str, arguments: &[Value]) -> Result<Value, String> {
-    let [a, b] = arguments else { return Err(wrong_count(name, 2, arguments.len())) };
+fn compare(name: &str, a: &Value, b: &Value) -> Result<Value, String> {
     if name == "ne" {
-        return Ok(Value::Bool(!equal(a, b).ok_or(INCOMPATIBLE)?));
+        return Ok(Value::Bool(!same(a, b)?));
     }
     let order = order(a, b).ok_or(match (a, b) {
         (Value::Number(_), Value::String(_)) | (Value::String(_), Value::Number(_)) => INCOMPATIBLE,
@@ -265,19 +326,6 @@ fn compare(name: &str, arguments: &[Value]) -> Result<Value, String> {
         "gt" => order == Ordering::Greater,
         _ => order != Ordering::Less,
     }))
-}
-
-fn join(arguments: &[Value]) -> Result<Value, String> {
-    let [list, separator] = arguments else { return Err(wrong_count("join", 2, arguments.len())) };
-    let separator = text_of(separator)?;
-    match list {
-        Value::Null => Ok("".into()),
-        Value::Array(list) => {
-            let parts = list.iter().map(text_of).collect::<Result<Vec<_>, _>>()?;
-            Ok(parts.join(separator).into())
-        }
-        other => Err(format!("wrong type for value; expected []string; got {}", kind(other))),
-    }
 }
 
 /// The first letter of each word large, the rest as it is.
@@ -295,9 +343,7 @@ fn title(text: &str) -> String {
     result
 }
 
-fn pad(arguments: &[Value]) -> Result<Value, String> {
-    let [text, before, after] = arguments else { return Err(wrong_count("pad", 3, arguments.len())) };
-    let (text, before, after) = (text_of(text)?, number(before)?, number(after)?);
+fn pad(text: &str, before: usize, after: usize) -> Result<Value, String> {
     if text.is_empty() {
         return Ok("".into());
     }
@@ -305,12 +351,4 @@ fn pad(arguments: &[Value]) -> Result<Value, String> {
         return Err("too much padding".to_owned());
     }
     Ok(format!("{}{text}{}", " ".repeat(before), " ".repeat(after)).into())
-}
-
-fn truncate(arguments: &[Value]) -> Result<Value, String> {
-    let [text, length] = arguments else { return Err(wrong_count("truncate", 2, arguments.len())) };
-    let text = text_of(text)?;
-    let length = number(length)?;
-    // Go cuts bytes; we never cut inside a character.
-    Ok(text[..text.floor_char_boundary(length)].into())
 }

@@ -6,8 +6,8 @@
 //!                                          └─ value (truth, order and looks of a value)
 //! ```
 //!
-//! Differences from Go come from its types: a field is found by its JSON key or, the case aside, by its Go
-//! name, and a structure prints as a map.
+//! Differences from Go come from its types: a field is found by its JSON key or by its Go name, and a structure
+//! prints as a map.
 
 mod evaluate;
 mod functions;
@@ -47,6 +47,9 @@ pub(crate) enum Mode {
     /// The same, for a row of a table: as one JSON object it has `<`, `>` and `&` escaped, which Docker does
     /// there and nowhere else.
     Row,
+    /// What the daemon sent, taken as maps of anything: Docker's second try with a template that its structures
+    /// did not fit. Only keys as they came are found then.
+    Raw,
     /// A table's header is made by the same template as its rows: functions that would change a column's name
     /// return it as it is.
     Header,

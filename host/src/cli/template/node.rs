@@ -1,4 +1,4 @@
-//! What a template is made of once it has been read.
+//! What a template is made of once it has been read, and how its parts are written in complaints.
 
 use serde_json::Value;
 
@@ -39,6 +39,7 @@ pub(super) struct Pipeline {
     pub(super) declares: bool,
     /// At least one.
     pub(super) commands: Vec<Command>,
+    pub(super) place: Place,
 }
 
 /// A function or a value, and its arguments.
@@ -46,30 +47,36 @@ pub(super) struct Pipeline {
 pub(super) struct Command {
     /// At least one.
     pub(super) operands: Vec<Operand>,
+    pub(super) place: Place,
 }
 
 /// One word of a command.
 #[derive(Debug)]
 pub(super) struct Operand {
     pub(super) term: Term,
-    /// Fields taken of the term: `.Config.Image`.
-    pub(super) fields: Vec<String>,
+    /// Where Go's library says that it stands: of `.A.B.C`, that is the second field.
     pub(super) place: Place,
 }
 
-/// What an operand starts with.
+/// What an operand is.
 #[derive(Debug)]
 pub(super) enum Term {
     /// `.`
     Dot,
-    /// `$`, `$name`
-    Variable(String),
-    /// A literal; `nil` is null.
-    Literal(Value),
+    /// `nil`
+    Nil,
+    /// `true`, `3`, `"text"`, and how it was written.
+    Literal(Value, String),
+    /// `.Config.Image`
+    Field(Vec<String>),
+    /// `$name`, and fields of it.
+    Variable(String, Vec<String>),
     /// A function's name.
     Function(String),
     /// `( … )`
     Group(Pipeline),
+    /// `( … ).Config.Image`; at least one field.
+    Chain(Box<Operand>, Vec<String>),
 }
 
 impl Node {
@@ -90,32 +97,53 @@ impl Node {
 
 impl Pipeline {
     fn mentions(&self, field: &str) -> bool {
-        self.commands.iter().flat_map(|command| &command.operands).any(|operand| {
-            operand.fields.iter().any(|name| name == field)
-                || matches!(&operand.term, Term::Group(inner) if inner.mentions(field))
-        })
+        self.commands.iter().flat_map(|command| &command.operands).any(|operand| operand.mentions(field))
+    }
+
+    /// As it was written, but for its spaces.
+    pub(super) fn text(&self) -> String {
+        let commands: Vec<String> = self.commands.iter().map(Command::text).collect();
+        let commands = commands.join(" | ");
+        if self.variables.is_empty() {
+            return commands;
+        }
+        let sign = if self.declares { ":=" } else { "=" };
+        format!("{} {sign} {commands}", self.variables.join(", "))
+    }
+}
+
+impl Command {
+    /// As it was written, but for its spaces.
+    pub(super) fn text(&self) -> String {
+        self.operands.iter().map(Operand::text).collect::<Vec<_>>().join(" ")
     }
 }
 
 impl Operand {
-    /// Whether its fields are the value's own: `.Config.Image`.
-    pub(super) fn term_is_dot(&self) -> bool {
-        matches!(self.term, Term::Dot)
+    fn mentions(&self, field: &str) -> bool {
+        let among = |fields: &[String]| fields.iter().any(|name| name == field);
+        match &self.term {
+            Term::Dot | Term::Nil | Term::Literal(..) | Term::Function(_) => false,
+            Term::Field(fields) | Term::Variable(_, fields) => among(fields),
+            Term::Group(inner) => inner.mentions(field),
+            Term::Chain(inner, fields) => among(fields) || inner.mentions(field),
+        }
     }
 
     /// As it was written, for error messages.
     pub(super) fn text(&self) -> String {
-        let mut text = match &self.term {
-            Term::Dot if self.fields.is_empty() => ".".to_owned(),
-            Term::Dot => String::new(),
-            Term::Variable(name) | Term::Function(name) => name.clone(),
-            Term::Literal(value) => value.to_string(),
-            Term::Group(_) => "(…)".to_owned(),
+        let with = |start: String, fields: &[String]| {
+            fields.iter().fold(start, |text, field| format!("{text}.{field}"))
         };
-        for field in &self.fields {
-            text.push('.');
-            text.push_str(field);
+        match &self.term {
+            Term::Dot => ".".to_owned(),
+            Term::Nil => "nil".to_owned(),
+            Term::Literal(_, text) => text.clone(),
+            Term::Field(fields) => with(String::new(), fields),
+            Term::Variable(name, fields) => with(name.clone(), fields),
+            Term::Function(name) => name.clone(),
+            Term::Group(inner) => format!("({})", inner.text()),
+            Term::Chain(inner, fields) => with(inner.text(), fields),
         }
-        text
     }
 }

@@ -1,4 +1,5 @@
-//! From words to nodes. The grammar is that of Go's text/template.
+//! From tokens to nodes. The grammar, and the order in which mistakes are found, are those of Go's
+//! text/template.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -9,7 +10,7 @@ use serde_json::{Number, Value};
 use super::TemplateError;
 use super::functions;
 use super::node::{Command, Node, Operand, Pipeline, Place, Term};
-use super::tokens::{Kind, Piece, Token, pieces};
+use super::tokens::{Kind, Token, tokens, unquote};
 
 /// How deeply `if`, `range` and parentheses may stand in each other. Each level is one of ours, too.
 const DEEPEST: usize = 100;
@@ -19,174 +20,255 @@ pub(super) type Named = BTreeMap<String, Vec<Node>>;
 
 /// Reads a whole template: what it is made of, and the templates that it defines.
 pub(super) fn parse(text: &str) -> Result<(Vec<Node>, Named), TemplateError> {
-    let mut parser = Parser { pieces: pieces(text)?.into_iter(), depth: 0, loops: 0, named: Named::new() };
-    match parser.list()? {
-        (nodes, None) => Ok((nodes, parser.named)),
-        (_, Some((end, place))) => {
-            Err(TemplateError::parsing(place.line, format!("unexpected {{{{{}}}}}", end.word())))
-        }
-    }
+    let mut parser = Parser {
+        tokens: tokens(text).into_iter().peekable(),
+        line: 1,
+        action_line: None,
+        depth: 0,
+        loops: 0,
+        variables: vec!["$".to_owned()],
+        named: Named::new(),
+    };
+    let nodes = parser.whole()?;
+    Ok((nodes, parser.named))
 }
 
 /// What ends a list of nodes.
+#[derive(Clone, Copy, PartialEq)]
 enum End {
     End,
-    /// `{{else}}`, with what follows it: `{{else if …}}`.
-    Else(Vec<Token>),
+    Else,
 }
 
 impl End {
-    fn word(&self) -> &'static str {
+    fn shown(self) -> &'static str {
         match self {
-            Self::End => "end",
-            Self::Else(_) => "else",
+            Self::End => "{{end}}",
+            Self::Else => "{{else}}",
         }
     }
 }
 
-/// Nodes, and what ended them where it was not the template's end.
-type List = (Vec<Node>, Option<(End, Place)>);
+/// A node, or the end of the list that it would stand in.
+enum Item {
+    Node(Node),
+    End(End),
+}
+
+type Parsed<T> = Result<T, TemplateError>;
 
 struct Parser {
-    pieces: IntoIter<Piece>,
+    tokens: Peekable<IntoIter<Token>>,
+    /// Of the token that was looked at last.
+    line: usize,
+    /// Where the action began that is being read.
+    action_line: Option<usize>,
     depth: usize,
     loops: usize,
+    /// Those that are known here, `$` first.
+    variables: Vec<String>,
     named: Named,
 }
 
 impl Parser {
-    fn list(&mut self) -> Result<List, TemplateError> {
-        let mut nodes = Vec::new();
-        while let Some(piece) = self.pieces.next() {
-            match piece {
-                Piece::Text(text) => nodes.push(Node::Text(text)),
-                Piece::Action(tokens, place) => {
-                    let keyword = match tokens.first().map(|token| &token.kind) {
-                        Some(Kind::Word(word)) => word.as_str(),
-                        _ => "",
-                    };
-                    match keyword {
-                        "end" => return Ok((nodes, Some((End::End, place)))),
-                        "else" => return Ok((nodes, Some((End::Else(tokens[1..].to_vec()), place)))),
-                        "define" => self.define(&tokens[1..], place)?,
-                        _ => nodes.push(self.action(tokens, place)?),
-                    }
-                }
-            }
-        }
-        Ok((nodes, None))
+    fn peek(&mut self) -> &Token {
+        const NOTHING: &Token =
+            &Token { kind: Kind::End, place: Place { line: 1, column: 0 }, spaced: false };
+        let token = self.tokens.peek().unwrap_or(NOTHING);
+        self.line = token.place.line;
+        token
     }
 
-    fn action(&mut self, tokens: Vec<Token>, place: Place) -> Result<Node, TemplateError> {
-        let keyword = match tokens.first().map(|token| &token.kind) {
-            Some(Kind::Word(word)) => word.clone(),
-            _ => String::new(),
+    /// The last token stays, however often it is taken.
+    fn next(&mut self) -> Token {
+        let token = self.peek().clone();
+        if !matches!(token.kind, Kind::End | Kind::Wrong(_)) {
+            self.tokens.next();
+        }
+        token
+    }
+
+    fn wrong<T>(&self, what: impl std::fmt::Display) -> Parsed<T> {
+        Err(TemplateError::parsing(self.line, what))
+    }
+
+    fn unexpected<T>(&self, token: &Token, context: &str) -> Parsed<T> {
+        let Kind::Wrong(what) = &token.kind else {
+            return self.wrong(format!("unexpected {} in {context}", token.kind.shown()));
         };
-        match keyword.as_str() {
-            "if" | "with" | "range" => self.block(&keyword, tokens[1..].to_vec(), place),
-            "break" | "continue" if self.loops == 0 => {
-                Err(TemplateError::parsing(place.line, format!("{{{{{keyword}}}}} outside {{{{range}}}}")))
+        match self.action_line {
+            Some(line) if line != token.place.line => {
+                let what = what.strip_suffix(" action").map_or(what.clone() + " in", str::to_owned);
+                self.wrong(format!("{what} action started at :{line}"))
             }
-            "break" => Ok(Node::Break),
-            "continue" => Ok(Node::Continue),
+            _ => self.wrong(what),
+        }
+    }
+
+    fn closes(&mut self, context: &str) -> Parsed<()> {
+        let token = self.next();
+        if token.kind == Kind::Close { Ok(()) } else { self.unexpected(&token, context) }
+    }
+
+    fn deeper<T>(&mut self, inside: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return self.wrong("exceeded max depth");
+        }
+        let result = inside(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn whole(&mut self) -> Parsed<Vec<Node>> {
+        let mut nodes = Vec::new();
+        while self.peek().kind != Kind::End {
+            match self.item(true)? {
+                Some(Item::Node(node)) => nodes.push(node),
+                Some(Item::End(end)) => return self.wrong(format!("unexpected {}", end.shown())),
+                None => {}
+            }
+        }
+        Ok(nodes)
+    }
+
+    fn list(&mut self) -> Parsed<(Vec<Node>, End)> {
+        let mut nodes = Vec::new();
+        while self.peek().kind != Kind::End {
+            match self.item(false)? {
+                Some(Item::Node(node)) => nodes.push(node),
+                Some(Item::End(end)) => return Ok((nodes, end)),
+                None => {}
+            }
+        }
+        self.wrong("unexpected EOF")
+    }
+
+    /// `None` where a template was defined, which only an outermost one does.
+    fn item(&mut self, outermost: bool) -> Parsed<Option<Item>> {
+        let token = self.next();
+        match token.kind {
+            Kind::Text(text) => Ok(Some(Item::Node(Node::Text(text)))),
+            Kind::Open => {
+                if outermost && self.peek().kind == Kind::Keyword("define") {
+                    self.next();
+                    self.define()?;
+                    return Ok(None);
+                }
+                self.action_line = Some(token.place.line);
+                let item = self.action();
+                self.action_line = None;
+                item.map(Some)
+            }
+            _ => self.unexpected(&token, "input"),
+        }
+    }
+
+    fn action(&mut self) -> Parsed<Item> {
+        let Kind::Keyword(keyword) = self.peek().kind else {
+            return Ok(Item::Node(Node::Show(self.pipeline("command", &Kind::Close)?)));
+        };
+        if matches!(keyword, "nil" | "define") {
+            return Ok(Item::Node(Node::Show(self.pipeline("command", &Kind::Close)?)));
+        }
+        self.next();
+        Ok(match keyword {
+            "end" => {
+                self.closes("end")?;
+                Item::End(End::End)
+            }
+            "else" => {
+                // `{{else if …}}` is `{{else}}{{if …}}` that share their end.
+                if !matches!(self.peek().kind, Kind::Keyword("if" | "with")) {
+                    self.closes("else")?;
+                }
+                Item::End(End::Else)
+            }
+            "break" | "continue" => {
+                self.closes(&format!("{{{{{keyword}}}}}"))?;
+                if self.loops == 0 {
+                    return self.wrong(format!("{{{{{keyword}}}}} outside {{{{range}}}}"));
+                }
+                Item::Node(if keyword == "break" { Node::Break } else { Node::Continue })
+            }
             "template" => {
-                let (name, argument) = self.named(&tokens[1..], place, "template clause")?;
-                Ok(Node::Call { name, argument, place })
+                let (name, place) = self.name("template clause")?;
+                let argument = match self.peek().kind {
+                    Kind::Close => self.closes("template clause").map(|()| None)?,
+                    _ => Some(self.pipeline("template clause", &Kind::Close)?),
+                };
+                Item::Node(Node::Call { name, argument, place })
             }
             "block" => {
-                let (name, argument) = self.named(&tokens[1..], place, "block clause")?;
-                if argument.is_none() {
-                    return Err(TemplateError::parsing(place.line, "missing value for block clause"));
-                }
-                self.body_of(name.clone(), place)?;
-                Ok(Node::Call { name, argument, place })
+                let (name, place) = self.name("block clause")?;
+                let argument = Some(self.pipeline("block clause", &Kind::Close)?);
+                self.body_of(name.clone(), "block clause")?;
+                Item::Node(Node::Call { name, argument, place })
             }
-            _ => {
-                let pipeline = self.pipeline_of(tokens, place, "command")?;
-                if pipeline.variables.len() > 1 {
-                    return Err(TemplateError::parsing(place.line, "too many declarations in command"));
-                }
-                Ok(Node::Show(pipeline))
-            }
-        }
+            control => Item::Node(self.deeper(|parser| parser.control(control))?),
+        })
     }
 
-    /// `{{define "name"}} … {{end}}`, which leaves nothing where it stands. Not inside anything else.
-    fn define(&mut self, tokens: &[Token], place: Place) -> Result<(), TemplateError> {
-        if self.depth > 0 {
-            return Err(TemplateError::parsing(place.line, "unexpected {{define}}"));
-        }
-        match self.named(tokens, place, "define clause")? {
-            (name, None) => self.body_of(name, place),
-            _ => Err(TemplateError::parsing(place.line, "unexpected operand in define clause")),
+    /// `{{define "name"}} … {{end}}`, which leaves nothing where it stands.
+    fn define(&mut self) -> Parsed<()> {
+        let (name, _) = self.name("define clause")?;
+        self.closes("define clause")?;
+        self.body_of(name, "define clause")
+    }
+
+    fn name(&mut self, context: &str) -> Parsed<(String, Place)> {
+        let token = self.next();
+        match &token.kind {
+            Kind::Quoted(text) => match unquote(text) {
+                Some(name) => Ok((name, token.place)),
+                None => self.wrong("invalid syntax"),
+            },
+            _ => self.unexpected(&token, context),
         }
     }
 
     /// A template's body up to its `{{end}}`, kept under its name.
-    fn body_of(&mut self, name: String, place: Place) -> Result<(), TemplateError> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(TemplateError::parsing(place.line, "exceeded max depth"));
-        }
-        // A loop around a block is none of the block's own.
+    fn body_of(&mut self, name: String, context: &str) -> Parsed<()> {
+        // Loops and variables around a block are none of the block's own.
         let loops = std::mem::take(&mut self.loops);
-        let (nodes, end) = self.list()?;
+        let variables = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let (nodes, end) = self.deeper(Self::list)?;
         self.loops = loops;
-        self.depth -= 1;
-        match end {
-            Some((End::End, _)) => {}
-            Some((End::Else(_), place)) => {
-                return Err(TemplateError::parsing(place.line, "unexpected {{else}} in define clause"));
-            }
-            None => return Err(TemplateError::parsing(place.line, "unexpected EOF")),
+        self.variables = variables;
+        if end == End::Else {
+            return self.wrong(format!("unexpected {} in {context}", end.shown()));
         }
-        if self.named.contains_key(&name) {
-            let what = format!("template: multiple definition of template {name:?}");
-            return Err(TemplateError::parsing(place.line, what));
+        // One that is empty is no definition beside one that is not.
+        let known = self.named.get(&name).is_some_and(|known| !is_empty(known));
+        if known && is_empty(&nodes) {
+            return Ok(());
+        }
+        if known {
+            return self.wrong(format!("template: multiple definition of template {name:?}"));
         }
         self.named.insert(name, nodes);
         Ok(())
     }
 
-    /// A name in quotes and the value after it, if there is one.
-    fn named(
-        &self,
-        tokens: &[Token],
-        place: Place,
-        context: &str,
-    ) -> Result<(String, Option<Pipeline>), TemplateError> {
-        match tokens {
-            [] => Err(TemplateError::parsing(place.line, format!("unexpected \"}}}}\" in {context}"))),
-            [Token { kind: Kind::Text(name), .. }] => Ok((name.clone(), None)),
-            [Token { kind: Kind::Text(name), .. }, rest @ ..] => {
-                Ok((name.clone(), Some(self.pipeline_of(rest.to_vec(), place, context)?)))
-            }
-            [first, ..] => {
-                let words = Words { tokens: Vec::new().into_iter().peekable(), place, depth: 0 };
-                Err(words.unexpected(first, context))
-            }
-        }
-    }
-
-    fn block(&mut self, keyword: &str, head: Vec<Token>, place: Place) -> Result<Node, TemplateError> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(TemplateError::parsing(place.line, "exceeded max depth"));
-        }
-        let condition = self.pipeline_of(head, place, keyword)?;
+    fn control(&mut self, keyword: &'static str) -> Parsed<Node> {
+        let scope = self.variables.len();
         let range = keyword == "range";
-        if condition.variables.len() > 1 + usize::from(range) {
-            return Err(TemplateError::parsing(place.line, format!("too many declarations in {keyword}")));
-        }
+        let condition = self.pipeline(keyword, &Kind::Close)?;
         self.loops += usize::from(range);
         let (body, end) = self.list()?;
         self.loops -= usize::from(range);
         let otherwise = match end {
-            None => return Err(TemplateError::parsing(place.line, "unexpected EOF")),
-            Some((End::End, _)) => Vec::new(),
-            Some((End::Else(tail), place)) => self.otherwise(keyword, tail, place)?,
+            End::End => Vec::new(),
+            End::Else if !range && self.peek().kind == Kind::Keyword(keyword) => {
+                self.next();
+                vec![self.deeper(|parser| parser.control(keyword))?]
+            }
+            End::Else => match self.list()? {
+                (nodes, End::End) => nodes,
+                (_, end) => return self.wrong(format!("expected end; found {}", end.shown())),
+            },
         };
-        self.depth -= 1;
+        self.variables.truncate(scope);
         Ok(if range {
             Node::Range { over: condition, body, otherwise }
         } else {
@@ -194,161 +276,196 @@ impl Parser {
         })
     }
 
-    /// What follows `{{else}}`. `{{else if}}` is an `if` of its own that shares the outer one's end.
-    fn otherwise(
-        &mut self,
-        keyword: &str,
-        tail: Vec<Token>,
-        place: Place,
-    ) -> Result<Vec<Node>, TemplateError> {
-        if let Some(first) = tail.first() {
-            if keyword != "range" && first.kind == Kind::Word(keyword.to_owned()) {
-                return Ok(vec![self.block(keyword, tail[1..].to_vec(), place)?]);
+    fn pipeline(&mut self, context: &str, end: &Kind) -> Parsed<Pipeline> {
+        let place = self.peek().place;
+        let (variables, declares) = self.declarations(context)?;
+        let mut commands: Vec<Command> = Vec::new();
+        loop {
+            let token = self.peek().clone();
+            match token.kind {
+                kind if kind == *end => {
+                    self.next();
+                    break;
+                }
+                Kind::Boolean(_)
+                | Kind::Character(_)
+                | Kind::Dot
+                | Kind::Field(_)
+                | Kind::Name(_)
+                | Kind::Number(_)
+                | Kind::Keyword("nil")
+                | Kind::Quoted(_)
+                | Kind::Variable(_)
+                | Kind::Mark('(') => commands.push(self.command()?),
+                _ => return self.unexpected(&token, context),
             }
-            return Err(TemplateError::parsing(place.line, "unexpected word in {{else}}"));
         }
-        match self.list()? {
-            (nodes, Some((End::End, _))) => Ok(nodes),
-            (_, Some((End::Else(_), place))) => {
-                Err(TemplateError::parsing(place.line, "unexpected {{else}}"))
+        if commands.is_empty() {
+            return self.wrong(format!("missing value for {context}"));
+        }
+        for (at, command) in commands.iter().enumerate().skip(1) {
+            if matches!(command.operands[0].term, Term::Literal(..) | Term::Dot | Term::Nil) {
+                return self.wrong(format!("non executable command in pipeline stage {}", at + 1));
             }
-            (_, None) => Err(TemplateError::parsing(place.line, "unexpected EOF")),
         }
+        Ok(Pipeline { variables, declares, commands, place })
     }
 
-    fn pipeline_of(
-        &self,
-        tokens: Vec<Token>,
-        place: Place,
-        context: &str,
-    ) -> Result<Pipeline, TemplateError> {
-        let mut words = Words { tokens: tokens.into_iter().peekable(), place, depth: 0 };
-        let pipeline = words.pipeline(context)?;
-        match words.tokens.next() {
-            None => Ok(pipeline),
-            Some(token) => Err(words.unexpected(&token, context)),
-        }
-    }
-}
-
-struct Words {
-    tokens: Peekable<IntoIter<Token>>,
-    place: Place,
-    depth: usize,
-}
-
-impl Words {
-    fn pipeline(&mut self, context: &str) -> Result<Pipeline, TemplateError> {
-        let (variables, declares) = self.variables();
-        let mut commands = vec![self.command(context)?];
-        while self.tokens.next_if(|token| token.kind == Kind::Mark('|')).is_some() {
-            let command = self.command(context)?;
-            if matches!(command.operands[0].term, Term::Literal(_) | Term::Dot)
-                && command.operands[0].fields.is_empty()
-            {
-                let what = format!("non executable command in pipeline stage {}", commands.len() + 1);
-                return Err(TemplateError::parsing(self.place.line, what));
-            }
-            commands.push(command);
-        }
-        Ok(Pipeline { variables, declares, commands })
-    }
-
-    /// `$x :=`, `$i, $x :=`, `$x =`: only known as such at its end, so it is looked for first.
-    fn variables(&mut self) -> (Vec<String>, bool) {
-        let mut ahead = self.tokens.clone();
+    /// `$x :=`, `$i, $x :=`, `$x =`: only known as such at its end.
+    fn declarations(&mut self, context: &str) -> Parsed<(Vec<String>, bool)> {
         let mut names = Vec::new();
-        while let Some(Token { kind: Kind::Variable(name), .. }) = ahead.next() {
-            names.push(name);
+        while let Kind::Variable(name) = self.peek().kind.clone() {
+            let mut ahead = self.tokens.clone();
+            ahead.next();
             match ahead.next().map(|token| token.kind) {
-                Some(Kind::Mark(',')) => {}
-                Some(kind @ (Kind::Declare | Kind::Mark('='))) => {
-                    self.tokens = ahead;
-                    return (names, kind == Kind::Declare);
+                Some(sign @ (Kind::Declare | Kind::Mark('='))) => {
+                    self.next();
+                    self.next();
+                    self.variables.push(name.clone());
+                    names.push(name);
+                    return Ok((names, sign == Kind::Declare));
+                }
+                Some(Kind::Mark(',')) => {
+                    self.next();
+                    self.next();
+                    self.variables.push(name.clone());
+                    names.push(name);
+                    if context != "range" || names.len() > 1 {
+                        return self.wrong(format!("too many declarations in {context}"));
+                    }
+                    if !matches!(self.peek().kind, Kind::Variable(_) | Kind::Close | Kind::Mark(')')) {
+                        return self.wrong("range can only initialize variables");
+                    }
                 }
                 _ => break,
             }
         }
-        (Vec::new(), false)
+        Ok((names, true))
     }
 
-    fn command(&mut self, context: &str) -> Result<Command, TemplateError> {
+    fn command(&mut self) -> Parsed<Command> {
+        let place = self.peek().place;
         let mut operands = Vec::new();
-        while let Some(token) = self.tokens.next_if(|token| !matches!(token.kind, Kind::Mark('|' | ')'))) {
-            operands.push(self.operand(token, context)?);
+        loop {
+            if let Some(operand) = self.operand()? {
+                operands.push(operand);
+            }
+            let token = self.peek().clone();
+            match token.kind {
+                Kind::Close | Kind::Mark(')') => break,
+                Kind::Mark('|') => {
+                    self.next();
+                    break;
+                }
+                _ if token.spaced && self.starts_operand() => {}
+                _ => return self.unexpected(&token, "operand"),
+            }
         }
         if operands.is_empty() {
-            return Err(TemplateError::parsing(self.place.line, format!("missing value for {context}")));
+            return self.wrong("empty command");
         }
-        Ok(Command { operands })
+        Ok(Command { operands, place })
     }
 
-    fn operand(&mut self, token: Token, context: &str) -> Result<Operand, TemplateError> {
-        let place = token.place;
+    fn starts_operand(&mut self) -> bool {
+        matches!(
+            self.peek().kind,
+            Kind::Boolean(_)
+                | Kind::Character(_)
+                | Kind::Dot
+                | Kind::Field(_)
+                | Kind::Name(_)
+                | Kind::Number(_)
+                | Kind::Keyword("nil")
+                | Kind::Quoted(_)
+                | Kind::Variable(_)
+                | Kind::Mark('(')
+        )
+    }
+
+    fn operand(&mut self) -> Parsed<Option<Operand>> {
+        if !self.starts_operand() {
+            return Ok(None);
+        }
+        let mut operand = self.term()?;
+        let place = self.peek().place;
         let mut fields = Vec::new();
+        while let Token { kind: Kind::Field(name), spaced: false, .. } = self.peek() {
+            fields.push(name.clone());
+            self.next();
+        }
+        if fields.is_empty() {
+            return Ok(Some(operand));
+        }
+        let term = match operand.term {
+            Term::Field(mut all) => {
+                all.append(&mut fields);
+                Term::Field(all)
+            }
+            Term::Variable(name, _) => Term::Variable(name, fields),
+            Term::Literal(..) | Term::Nil | Term::Dot => {
+                return self.wrong(format!("unexpected . after term {:?}", operand.text()));
+            }
+            term => {
+                operand.term = term;
+                Term::Chain(Box::new(operand), fields)
+            }
+        };
+        Ok(Some(Operand { term, place }))
+    }
+
+    fn term(&mut self) -> Parsed<Operand> {
+        let token = self.next();
         let term = match token.kind {
             Kind::Dot => Term::Dot,
-            Kind::Field(name) => {
-                fields.push(name);
-                Term::Dot
+            Kind::Keyword(_) => Term::Nil,
+            Kind::Boolean(value) => Term::Literal(value.into(), value.to_string()),
+            Kind::Field(name) => Term::Field(vec![name]),
+            Kind::Variable(name) => {
+                if !self.variables.contains(&name) {
+                    return self.wrong(format!("undefined variable {name:?}"));
+                }
+                Term::Variable(name, Vec::new())
             }
-            Kind::Variable(name) => Term::Variable(name),
-            Kind::Text(text) => Term::Literal(Value::String(text)),
-            Kind::Number(text) => Term::Literal(Value::Number(number(&text, place)?)),
-            Kind::Word(word) => self.word(word, place)?,
-            Kind::Mark('(') => self.group(context)?,
-            kind @ (Kind::Mark(_) | Kind::Declare) => {
-                return Err(self.unexpected(&Token { kind, ..token }, context));
+            Kind::Quoted(text) => match unquote(&text) {
+                Some(value) => Term::Literal(Value::String(value), text),
+                None => return self.wrong("invalid syntax"),
+            },
+            Kind::Character(text) => Term::Literal(self.character(&text)?, text),
+            Kind::Number(text) => match number(&text) {
+                Some(value) => Term::Literal(Value::Number(value), text),
+                None => return self.wrong(format!("illegal number syntax: {text:?}")),
+            },
+            Kind::Mark('(') => {
+                let close = Kind::Mark(')');
+                let inner = self.deeper(|parser| parser.pipeline("parenthesized pipeline", &close))?;
+                return Ok(Operand { place: inner.place, term: Term::Group(inner) });
             }
+            Kind::Name(name) if functions::exists(&name) => Term::Function(name),
+            Kind::Name(name) => return self.wrong(format!("function {name:?} not defined")),
+            _ => return self.unexpected(&token, "operand"),
         };
-        while let Some(Token { kind: Kind::Field(name), .. }) =
-            self.tokens.next_if(|next| matches!(next.kind, Kind::Field(_)) && !next.spaced)
-        {
-            fields.push(name);
-        }
-        Ok(Operand { term, fields, place })
+        Ok(Operand { term, place: token.place })
     }
 
-    fn word(&self, word: String, place: Place) -> Result<Term, TemplateError> {
-        Ok(match word.as_str() {
-            "true" => Term::Literal(Value::Bool(true)),
-            "false" => Term::Literal(Value::Bool(false)),
-            "nil" => Term::Literal(Value::Null),
-            name if functions::exists(name) => Term::Function(word),
-            name => {
-                return Err(TemplateError::parsing(place.line, format!("function {name:?} not defined")));
-            }
-        })
-    }
-
-    fn group(&mut self, context: &str) -> Result<Term, TemplateError> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(TemplateError::parsing(self.place.line, "exceeded max depth"));
+    /// A character stands for its number.
+    fn character(&self, text: &str) -> Parsed<Value> {
+        let inner = unquote(text);
+        let mut characters = inner.as_deref().unwrap_or_default().chars();
+        match (inner.is_some(), characters.next(), characters.next()) {
+            (true, Some(one), None) => Ok(u32::from(one).into()),
+            (true, _, _) => self.wrong(format!("malformed character constant: {text}")),
+            (false, _, _) => self.wrong("invalid syntax"),
         }
-        let inner = self.pipeline(context)?;
-        self.depth -= 1;
-        match self.tokens.next() {
-            Some(Token { kind: Kind::Mark(')'), .. }) => Ok(Term::Group(inner)),
-            _ => Err(TemplateError::parsing(self.place.line, "unclosed left paren")),
-        }
-    }
-
-    fn unexpected(&self, token: &Token, context: &str) -> TemplateError {
-        let shown = match &token.kind {
-            Kind::Mark(')') => "right paren".to_owned(),
-            Kind::Mark(mark) => format!("{:?}", mark.to_string()),
-            Kind::Declare => "\":=\"".to_owned(),
-            Kind::Word(text) | Kind::Number(text) | Kind::Variable(text) => format!("<{text}>"),
-            Kind::Field(name) => format!("<.{name}>"),
-            Kind::Text(text) => format!("{text:?}"),
-            Kind::Dot => "<.>".to_owned(),
-        };
-        TemplateError::parsing(token.place.line, format!("unexpected {shown} in {context}"))
     }
 }
 
-fn number(text: &str, place: Place) -> Result<Number, TemplateError> {
+/// Whether it is nothing but white space.
+fn is_empty(nodes: &[Node]) -> bool {
+    nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
+}
+
+fn number(text: &str) -> Option<Number> {
     let plain = text.replace('_', "");
     let (sign, digits) = match plain.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -359,13 +476,13 @@ fn number(text: &str, place: Place) -> Result<Number, TemplateError> {
         .find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, radix)));
     // A leading zero is octal, as everywhere in Go.
     let octal = || digits.strip_prefix('0').filter(|rest| !rest.is_empty()).map(|rest| (rest, 8));
-    let (digits, radix) = radix.or_else(octal).unwrap_or((digits, 10));
-    if let Ok(value) = i64::from_str_radix(digits, radix) {
-        return Ok((sign * value).into());
+    let (integer, radix) = radix.or_else(octal).unwrap_or((digits, 10));
+    if !integer.starts_with(['+', '-'])
+        && let Ok(value) = i64::from_str_radix(integer, radix)
+    {
+        return Some((sign * value).into());
     }
-    plain
-        .parse::<f64>()
-        .ok()
-        .and_then(Number::from_f64)
-        .ok_or_else(|| TemplateError::parsing(place.line, format!("bad number syntax: {text:?}")))
+    let float = plain.parse::<f64>().ok()?;
+    // Go takes a float that is whole for an integer, too, where one is wanted; it prints as a float.
+    Number::from_f64(float)
 }

@@ -6,7 +6,7 @@ use super::*;
 
 fn data() -> Value {
     json!({
-        "Id": "abc", "Name": "/web", "Count": 3, "Ratio": 0.5, "Up": true, "Nothing": null, "Empty": "",
+        "Id": "abc", "Name": "/web", "Count": 3, "Ratio": 0.5, "Up": true, "Nothing": null, "Mounts": null, "Empty": "",
         "State": {"Status": "running", "Pid": 42},
         "Env": ["A=1", "B=2"],
         "Labels": {"z": "last", "a.b": "first"},
@@ -59,7 +59,7 @@ fn dockers_functions_work() {
         render(r#"{{title "an old dog"}} {{lower "AB"}} {{pad "x" 1 2}}|{{pad "" 1 2}}|"#),
         "An Old Dog ab  x  ||"
     );
-    assert_eq!(render(r#"{{truncate .Name 2}}{{truncate "é" 1}}{{println "x" 1}}"#), "/wx 1\n");
+    assert_eq!(render(r#"{{truncate .Name 2}}{{truncate "é" 1}}{{println "x" 1}}"#), "/w\u{fffd}x 1\n");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn branches_and_loops() {
     assert_eq!(render("{{if .Up}}yes{{else}}no{{end}}"), "yes");
     assert_eq!(render("{{if .Empty}}1{{else if eq .Count 3}}2{{else}}3{{end}}"), "2");
     assert_eq!(render("{{with .State}}{{.Status}}{{end}}{{with .Empty}}x{{else}}none{{end}}"), "runningnone");
-    assert_eq!(render("{{range .Env}}<{{.}}>{{end}}{{range .Nothing}}{{else}}-{{end}}"), "<A=1><B=2>-");
+    assert_eq!(render("{{range .Env}}<{{.}}>{{end}}{{range .Mounts}}{{else}}-{{end}}"), "<A=1><B=2>-");
     assert_eq!(render("{{range $k, $v := .Labels}}{{$k}}={{$v}};{{end}}"), "a.b=first;z=last;");
     assert_eq!(render("{{range $i, $e := .Env}}{{if $i}}, {{end}}{{$e}}{{end}}"), "A=1, B=2");
     assert_eq!(
@@ -132,6 +132,23 @@ fn mistakes_are_told_in_gos_words() {
     assert!(fails("{{eq .Name 1}}").contains("incompatible types for comparison"));
     assert!(fails("{{index .Env 7}}").contains("index out of range: 7"));
     assert!(fails("{{$x}}").contains("undefined variable \"$x\""));
+}
+
+#[test]
+fn what_has_no_elements_is_nothing_to_loop_over() {
+    assert!(fails("{{range .Nothing}}{{end}}").ends_with("at <.Nothing>: range can't iterate over <nil>"));
+}
+
+#[test]
+fn mistakes_are_found_in_gos_order_and_variables_before_anything_runs() {
+    assert_eq!(fails("{{'ab'}}"), "template: :1: malformed character constant: 'ab'");
+    assert_eq!(fails("{{/* a */ }}"), "template: :1: comment ends before closing delimiter");
+    assert_eq!(fails("{{/* a"), "template: :1: unclosed comment");
+    assert_eq!(fails("{{nil}}"), "template: :1:2: executing \"\" at <nil>: nil is not a command");
+    assert_eq!(fails("{{nope .Id}}{{@}}"), "template: :1: function \"nope\" not defined");
+    assert_eq!(fails("{{if .Id}}{{$x := 1}}{{end}}{{$x}}"), "template: :1: undefined variable \"$x\"");
+    assert_eq!(fails("{{.Id\n"), "template: :2: unclosed action started at :1");
+    assert_eq!(fails("{{.id}}"), "template: :1:2: executing \"\" at <.id>: map has no entry for key \"id\"");
 }
 
 #[test]

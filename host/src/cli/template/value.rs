@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
+use super::Mode;
+
 /// Go's truth: anything but zero and emptiness.
 pub(super) fn truth(value: &Value) -> bool {
     match value {
@@ -103,11 +105,31 @@ pub(super) fn sorted(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
     entries
 }
 
-/// The entry of this key; failing that, of the key that differs in case alone, because Go's field `ID` is
-/// `Id` in JSON.
-pub(super) fn field<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    map.get(name)
-        .or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+/// The entry of this key; failing that, of the key of the field that Go has under this name. Most differ from
+/// their keys not at all, and these in case alone.
+pub(super) fn field<'a>(map: &'a Map<String, Value>, name: &str, mode: Mode) -> Option<&'a Value> {
+    const OTHERWISE_IN_JSON: [&str; 15] = [
+        "CPUPeriod",
+        "CPUQuota",
+        "CPURealtimePeriod",
+        "CPURealtimeRuntime",
+        "CPUShares",
+        "DNS",
+        "DNSOptions",
+        "DNSSearch",
+        "HostIP",
+        "ID",
+        "NanoCPUs",
+        "OSFeatures",
+        "OSVersion",
+        "PidsLimit",
+        "UTSMode",
+    ];
+    let otherwise = || {
+        let known = mode != Mode::Raw && OTHERWISE_IN_JSON.contains(&name);
+        known.then(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))).flatten()
+    };
+    map.get(name).or_else(|| otherwise().map(|(_, value)| value))
 }
 
 /// The name of a value's type, for error messages.
