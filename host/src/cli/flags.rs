@@ -44,7 +44,8 @@ fn as_boolean(arg: Arg) -> Arg {
         .hide_possible_values(true)
 }
 
-fn boolean(text: &str) -> Result<bool, String> {
+/// A boolean value as Go reads it.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),

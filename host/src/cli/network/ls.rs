@@ -63,7 +63,9 @@ struct Network {
 
 /// Asks the daemon and prints the list.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
-    let format = match args.format.as_str() {
+    let usual = if args.quiet { "" } else { session.settings.networks_format.as_str() };
+    let wanted = if args.format.is_empty() { usual } else { &args.format };
+    let format = match wanted {
         "raw" if args.quiet => Format::parse("network_id: {{.ID}}", ""),
         "" | "table" if args.quiet => Format::parse("{{.ID}}", ""),
         "raw" => Format::parse(RAW, ""),

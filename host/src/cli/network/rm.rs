@@ -1,6 +1,7 @@
 //! `network rm`: removes networks.
 
-use crate::cli::client::{Call, escape};
+use super::network_path;
+use crate::cli::client::Call;
 use crate::cli::error::CliError;
 use crate::cli::session::{self, Session};
 
@@ -18,7 +19,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
     let mut failed = false;
     for network in &args.networks {
-        let call = Call::delete(format!("/networks/{}", escape(network).replace('/', "%2F")));
+        let call = Call::delete(network_path(network, ""));
         match session.client.send(call).await {
             Ok(_) => session::print_line(network)?,
             Err(error) if args.force && error.is_not_found() => {}

@@ -80,6 +80,15 @@ fn in_quotes<'a>(text: &'a str, line: &str) -> Result<Field<'a>, String> {
     }
 }
 
+/// The values of a flag that takes several at once, apart by commas, and may be repeated.
+pub(crate) fn csv_fields(texts: &[String]) -> Result<Vec<String>, String> {
+    let mut all = Vec::with_capacity(texts.len());
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        all.extend(fields(text)?);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

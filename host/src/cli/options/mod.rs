@@ -16,7 +16,7 @@ mod sysctl;
 mod volume;
 
 pub(crate) use address::{domain, extra_host, ip_address, is_mac_address, link};
-pub(crate) use csv::csv_pairs;
+pub(crate) use csv::{csv_fields, csv_pairs};
 pub(crate) use device::{cgroup_rule, is_cdi_name, mapping};
 pub(crate) use gpus::gpu_request;
 pub(crate) use limits::{Throttle, Ulimit, WeightDevice, throttle_bytes, throttle_operations, weight_device};
