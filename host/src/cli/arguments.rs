@@ -66,6 +66,9 @@ enum Command {
     Daemon,
     /// Print the completion script for a shell
     Completion(completion::Args),
+    /// Print what the last word of a command line may become
+    #[command(hide = true, name = "__complete")]
+    Complete(completion::CompleteArgs),
     /// Write the manual pages into a folder
     #[command(hide = true)]
     GenerateMan(completion::ManArgs),
@@ -236,6 +239,12 @@ enum ImageCommand {
 
 #[derive(Debug, Subcommand)]
 enum NetworkCommand {
+    /// Connect a container to a network
+    Connect(network::connect::Args),
+    /// Create a network
+    Create(network::create::Args),
+    /// Disconnect a container from a network
+    Disconnect(network::disconnect::Args),
     /// Display detailed information on one or more networks
     Inspect(inspect::NetworkArgs),
     /// List networks
@@ -268,6 +277,9 @@ enum VolumeCommand {
 enum SystemCommand {
     /// Show docker disk usage
     Df(system::df::Args),
+    /// Proxy the stdio stream to the daemon connection. Should not be invoked manually.
+    #[command(hide = true)]
+    DialStdio,
     /// Get real time events from the server
     Events(system::events::Args),
     /// Display system-wide information
@@ -300,10 +312,14 @@ pub(crate) fn dispatch(
         Command::Machine { command } => machine::run(command, &environment.daemon)?,
         Command::Daemon => return Ok((environment.daemon.serve)()),
         Command::Completion(args) => completion::print_script(&args, program)?,
+        Command::Complete(args) => completion::complete(&args, &caller)?,
         Command::GenerateMan(args) => completion::write_manual(&args)?,
         Command::Version(args) => system::version::run(&args, &caller)?,
         Command::Info(args) | Command::System { command: SystemCommand::Info(args) } => {
             system::info::run(&args, &caller)?;
+        }
+        Command::System { command: SystemCommand::DialStdio } => {
+            caller.api(async |session| system::dial_stdio::run(session).await)?;
         }
         Command::System { command: SystemCommand::Df(args) } => {
             caller.api(async |session| system::df::run(args, session).await)?;
@@ -409,6 +425,9 @@ async fn in_image(command: ImageCommand, session: &Session) -> Result<(), CliErr
 
 async fn in_network(command: NetworkCommand, session: &Session) -> Result<(), CliError> {
     match command {
+        NetworkCommand::Connect(args) => network::connect::run(args, session).await,
+        NetworkCommand::Create(args) => network::create::run(args, session).await,
+        NetworkCommand::Disconnect(args) => network::disconnect::run(args, session).await,
         NetworkCommand::Inspect(args) => inspect::networks(args, session).await,
         NetworkCommand::Ls(args) => network::ls::run(args, session).await,
         NetworkCommand::Prune(args) => network::prune::run(args, session).await,
@@ -461,8 +480,10 @@ impl Caller<'_> {
         let variables = self.environment.variables.clone();
         let version = variables.get("DOCKER_API_VERSION").filter(|version| !version.is_empty());
         let version = version.map(|version| version.trim_start_matches('v').to_owned());
-        let client = Client::new(self.endpoint()?, self.program, version);
-        let session = Session { client, program: self.program, variables };
+        let settings = self.config.settings();
+        let client = Client::new(self.endpoint()?, self.program, version)
+            .with(settings.http_headers.clone(), self.flags.debugs());
+        let session = Session { client, program: self.program, variables, settings };
         let runtime = super::runtime()?;
         let outcome = runtime.block_on(command(&session));
         // A thread may still wait for standard input, which nobody has to type into any more.

@@ -1,5 +1,5 @@
 //! The folder where Docker's command line keeps its settings (`$DOCKER_CONFIG`, `~/.docker`), shared with it:
-//! which context is the current one. What else is in its file stays as it is.
+//! which context is the current one, and what is set for all commands. What else is in its file stays as it is.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::CliError;
 use super::session;
+use super::settings::Settings;
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -57,6 +58,21 @@ impl ConfigFolder {
             .map_err(|cause| CliError::Local { what: format!("cannot write {}", path.display()), cause })
     }
 
+    /// What is set for all commands. A file that makes no sense is said so, and counts for nothing.
+    pub(crate) fn settings(&self) -> Settings {
+        let read = self.read().and_then(|settings| {
+            serde_json::from_value(Value::Object(settings)).map_err(|error| self.senseless(&error))
+        });
+        read.unwrap_or_else(|error| {
+            session::warn(&format!("WARNING: {error}"));
+            Settings::default()
+        })
+    }
+
+    fn senseless(&self, error: &serde_json::Error) -> CliError {
+        CliError::said(format!("Error parsing config file ({}): {error}", self.file().display()))
+    }
+
     fn file(&self) -> PathBuf {
         self.root.join("config.json")
     }
@@ -68,9 +84,7 @@ impl ConfigFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
             Err(cause) => return Err(CliError::Local { what: format!("open {}", path.display()), cause }),
         };
-        serde_json::from_str(&text).map_err(|error| {
-            CliError::said(format!("Error parsing config file ({}): {error}", path.display()))
-        })
+        serde_json::from_str(&text).map_err(|error| self.senseless(&error))
     }
 }
 

@@ -20,9 +20,15 @@ pub(crate) struct GlobalFlags {
     /// Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with "docker context use")
     #[arg(short, long, value_name = "string")]
     context: Option<String>,
+    /// Enable debug mode
+    #[arg(short = 'D', long)]
+    debug: bool,
     /// Daemon socket to connect to
     #[arg(short = 'H', long = "host", value_name = "list")]
     hosts: Vec<String>,
+    /// Set the logging level ("debug", "info", "warn", "error", "fatal")
+    #[arg(short, long, value_name = "string", default_value = "info")]
+    log_level: String,
     /// Use TLS; implied by --tlsverify
     #[arg(long)]
     tls: bool,
@@ -55,8 +61,17 @@ impl GlobalFlags {
         ConfigFolder::locate(self.config.as_deref(), variables)
     }
 
-    /// Complains of flags that contradict each other.
+    /// Whether requests are to be told as they are made.
+    pub(crate) fn debugs(&self) -> bool {
+        self.debug || matches!(self.log_level.to_lowercase().as_str(), "debug" | "trace")
+    }
+
+    /// Complains of flags that make no sense, or contradict each other.
     pub(crate) fn check(&self) -> Result<(), CliError> {
+        const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
+        if !self.log_level.is_empty() && !LEVELS.contains(&self.log_level.to_lowercase().as_str()) {
+            return Err(CliError::said(format!("Unable to parse logging level: {}", self.log_level)));
+        }
         if self.hosts.len() > 1 {
             return Err(CliError::said(
                 "Failed to initialize: unable to resolve docker endpoint: Specify only one -H",

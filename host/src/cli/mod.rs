@@ -34,6 +34,7 @@ mod output;
 mod prompt;
 mod prune;
 mod session;
+mod settings;
 mod system;
 mod template;
 mod usage;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use super::attach::{DetachKeys, NotAKey};
 use super::client::Client;
 use super::environment::Program;
 use super::error::CliError;
+use super::settings::Settings;
 
 /// What every command of the Engine API gets.
 pub(crate) struct Session {
@@ -15,6 +17,18 @@ pub(crate) struct Session {
     pub(crate) program: Program,
     /// The environment variables, for `--env NAME`.
     pub(crate) variables: BTreeMap<String, String>,
+    /// What the user set for all commands.
+    pub(crate) settings: Settings,
+}
+
+impl Session {
+    /// The keys that end an attachment: as the flag says, or the settings.
+    pub(crate) fn detach_keys(&self, flag: DetachKeys) -> Result<DetachKeys, CliError> {
+        if flag.custom().is_some() {
+            return Ok(flag);
+        }
+        self.settings.detach_keys.parse().map_err(|error: NotAKey| CliError::said(error.to_string()))
+    }
 }
 
 /// Writes a command's result.
@@ -26,6 +40,14 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
 /// Writes one line of a command's result.
 pub(crate) fn print_line(text: &str) -> Result<(), CliError> {
     print(&format!("{text}\n"))
+}
+
+/// Writes one line for whoever looks for a fault, in the form of Docker's own.
+pub(crate) fn debug(line: &str) {
+    warn(&format!(
+        "time={:?} level=debug msg={line:?}",
+        jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    ));
 }
 
 /// Writes one line beside a command's result. What is wrong with standard error cannot be told anywhere.

@@ -16,7 +16,7 @@ use super::error::CliError;
 use crate::os::terminal::RawMode;
 
 pub(crate) use copy::{demultiplex, plain};
-pub(crate) use escape::DetachKeys;
+pub(crate) use escape::{DetachKeys, NotAKey};
 pub(crate) use proxy::{Proxy, follow_size, redraw};
 
 /// Which streams are joined, and how.

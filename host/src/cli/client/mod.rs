@@ -3,7 +3,9 @@
 
 mod call;
 mod reply;
+mod ssh;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -20,9 +22,11 @@ use tokio_rustls::TlsConnector;
 use super::endpoint::{Endpoint, Identity, Transport};
 use super::environment::Program;
 use super::error::CliError;
+use super::session;
 
 pub(crate) use call::{Call, escape};
 pub(crate) use reply::Reply;
+use ssh::SshStream;
 
 /// How long a daemon that accepted our connection may take for its first answer. A machine that is still
 /// booting has been waited for before.
@@ -35,7 +39,7 @@ const BEFORE_NEGOTIATION: &str = "1.24";
 /// What a request carries.
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 /// What a connection runs over.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 type Sender = SendRequest<Body>;
 
@@ -45,13 +49,34 @@ pub(crate) struct Client {
     program: Program,
     version: OnceCell<String>,
     idle: Mutex<Option<Sender>>,
+    /// Sent with every request.
+    headers: BTreeMap<String, String>,
+    /// Whether each request is told on standard error.
+    debug: bool,
 }
 
 impl Client {
     /// Does not connect yet. `version` is what `DOCKER_API_VERSION` asks for; without it, the newest version
     /// that both sides know is used.
     pub(crate) fn new(endpoint: Endpoint, program: Program, version: Option<String>) -> Self {
-        Self { endpoint, program, version: OnceCell::new_with(version), idle: Mutex::new(None) }
+        Self {
+            endpoint,
+            program,
+            version: OnceCell::new_with(version),
+            idle: Mutex::new(None),
+            headers: BTreeMap::new(),
+            debug: false,
+        }
+    }
+
+    /// The same, with headers of the user's own in every request. `debug` tells each of them on standard error.
+    pub(crate) fn with(self, headers: BTreeMap<String, String>, debug: bool) -> Self {
+        Self { headers, debug, ..self }
+    }
+
+    /// The daemon's address, as it is shown.
+    pub(crate) fn host(&self) -> &str {
+        &self.endpoint.host
     }
 
     /// The version that is spoken, asked for once. Where the daemon cannot be reached, that is the error.
@@ -84,9 +109,27 @@ impl Client {
             None => self.connect().await?,
         };
         sender.ready().await.map_err(broken)?;
-        let request = call.into_request(version)?;
+        let mut request = call.into_request(version)?;
+        self.add_headers(request.headers_mut())?;
+        let what = self.debug.then(|| format!("{} {}", request.method(), request.uri()));
         let response = sender.send_request(request).await.map_err(broken)?;
+        if let Some(what) = what {
+            session::debug(&format!("{what}: {}", response.status()));
+        }
         Ok(Reply { response, sender, client: self })
+    }
+
+    /// Who we are stays ours to say.
+    fn add_headers(&self, headers: &mut http::HeaderMap) -> Result<(), CliError> {
+        for (name, value) in &self.headers {
+            let invalid = || CliError::said(format!("HttpHeaders: {name:?} cannot be sent as a header"));
+            let name = http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+            let value = http::HeaderValue::from_str(value).map_err(|_| invalid())?;
+            if name != http::header::USER_AGENT && name != http::header::HOST {
+                headers.insert(name, value);
+            }
+        }
+        Ok(())
     }
 
     async fn connect(&self) -> Result<Sender, CliError> {
@@ -97,10 +140,16 @@ impl Client {
         Ok(sender)
     }
 
-    async fn open(&self) -> Result<Box<dyn Stream>, CliError> {
+    /// A connection that nothing has been said on yet.
+    pub(crate) async fn open(&self) -> Result<Box<dyn Stream>, CliError> {
         match &self.endpoint.transport {
             Transport::Socket(path) => {
                 let stream = crate::os::connect(path).await.map_err(|error| self.unreachable(error))?;
+                Ok(Box::new(stream))
+            }
+            Transport::Ssh(host) => {
+                let stream = SshStream::open(&host.arguments(self.program))
+                    .map_err(|cause| CliError::Local { what: "cannot run ssh".to_owned(), cause })?;
                 Ok(Box::new(stream))
             }
             Transport::Tcp { host, port, tls } => {

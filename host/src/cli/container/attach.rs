@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         stdout: true,
         stderr: true,
         tty,
-        keys: args.detach_keys,
+        keys: session.detach_keys(args.detach_keys)?,
     };
     let proxy = Proxy::start(args.sig_proxy && !tty)?;
     let attached = Attached::open(client, id, how).await?;

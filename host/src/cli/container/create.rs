@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use holm_api::Reference;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::flags::{ContainerFlags, Plan, PullPolicy};
 use crate::cli::client::Call;
@@ -59,11 +60,12 @@ pub(super) async fn create(
     {
         pull::pull(session, reference, &flags.general.platform, progress(flags)).await?;
     }
+    let body = with_proxies(plan.body.clone(), session);
     let request = || {
         Call::post("/containers/create")
             .option("name", Some(&flags.general.name).filter(|name| !name.is_empty()))
             .option("platform", Some(&flags.general.platform).filter(|platform| !platform.is_empty()))
-            .json(&plan.body)
+            .json(&body)
     };
     let first = async { session.client.send(request()?).await?.json::<Created>().await }.await;
     let created = match (first, &reference) {
@@ -81,6 +83,17 @@ pub(super) async fn create(
     }
     id_file.write(&created.id)?;
     Ok(created.id)
+}
+
+/// The request with the proxies that are set for containers.
+fn with_proxies(mut body: Value, session: &Session) -> Value {
+    let env: Vec<&str> = body["Env"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let proxies = session.settings.proxy_variables(session.client.host(), &env);
+    if !proxies.is_empty() {
+        let all = env.into_iter().map(str::to_owned).chain(proxies).collect::<Vec<_>>();
+        body["Env"] = all.into();
+    }
+    body
 }
 
 fn progress(flags: &ContainerFlags) -> ProgressTo {

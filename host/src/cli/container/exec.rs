@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         stdout: true,
         stderr: true,
         tty: args.tty,
-        keys: args.detach_keys.clone(),
+        keys: session.detach_keys(args.detach_keys.clone())?,
     };
     let attached = Attached::call(client, start, how).await?;
     let path = format!("/exec/{id}");

@@ -116,7 +116,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
     if args.quiet && !args.format.is_empty() {
         session::warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
     }
-    let format = format(&args).map_err(template_error)?;
+    let format = format(&args, &session.settings.ps_format).map_err(template_error)?;
     // Sizes cost the daemon a walk over all files, so they are only asked for where they are shown.
     let size = args.size || format.mentions("Size");
     let limit = if args.latest && args.last == -1 { 1 } else { args.last };
@@ -131,11 +131,12 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
     session::print(&format.render(&COLUMNS, &rows).map_err(template_error)?)
 }
 
-fn format(args: &Args) -> Result<Format, crate::cli::template::TemplateError> {
+fn format(args: &Args, usual: &str) -> Result<Format, crate::cli::template::TemplateError> {
     let with_size = |base: &str, size: &str| {
         if args.size { format!("{base}{size}") } else { base.to_owned() }
     };
-    match args.format.as_str() {
+    let wanted = if args.format.is_empty() { usual } else { &args.format };
+    match wanted {
         "raw" if args.quiet => Format::parse("container_id: {{.ID}}", ""),
         _ if args.quiet => Format::parse("{{.ID}}", ""),
         "raw" => Format::parse(&with_size(RAW, "size: {{.Size}}\\n"), ""),

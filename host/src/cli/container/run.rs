@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         stdout: plan.stdout,
         stderr: plan.stderr,
         tty: plan.tty,
-        keys: args.detach_keys,
+        keys: session.detach_keys(args.detach_keys)?,
     };
     let proxy = Proxy::start(args.sig_proxy)?;
     let attached = Attached::open(&session.client, &id, how.clone()).await?;

@@ -67,7 +67,7 @@ async fn attached(args: &Args, container: &str, session: &Session) -> Result<(),
         stdout: true,
         stderr: true,
         tty,
-        keys: args.detach_keys.clone(),
+        keys: session.detach_keys(args.detach_keys.clone())?,
     };
     check_terminal(how.stdin, tty)?;
     // With a terminal, signals are keys that the container gets anyway.

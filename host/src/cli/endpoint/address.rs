@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::ssh::SshHost;
+
 /// What addresses of sockets start with on this system.
 #[cfg(unix)]
 pub(super) const SOCKET_SCHEME: &str = "unix://";
@@ -24,10 +26,11 @@ const TLS_PORT: u16 = 2376;
 pub(super) enum Address {
     Socket(PathBuf),
     Tcp { host: String, port: u16 },
+    Ssh(SshHost),
 }
 
 impl Address {
-    /// Reads `unix:///path`, `tcp://host:port` or `host:port`.
+    /// Reads `unix:///path`, `tcp://host:port`, `host:port` or `ssh://user@host`.
     pub(super) fn parse(text: &str, secured: bool) -> Result<Self, String> {
         let text = text.trim();
         if let Some(path) = text.strip_prefix(SOCKET_SCHEME) {
@@ -36,9 +39,10 @@ impl Address {
         let invalid = || format!("invalid bind address format: {text}");
         let rest = match text.split_once("://") {
             Some(("tcp", rest)) => rest,
-            Some(("ssh" | "unix" | "npipe" | "fd" | "http" | "https", _)) => {
+            Some(("ssh", rest)) => return SshHost::parse(rest).map(Self::Ssh),
+            Some(("unix" | "npipe" | "fd" | "http" | "https", _)) => {
                 return Err(format!(
-                    "unable to connect to {text}: only {SOCKET_SCHEME} and tcp:// addresses are supported here"
+                    "unable to connect to {text}: only {SOCKET_SCHEME}, tcp:// and ssh:// addresses are supported here"
                 ));
             }
             Some(_) => return Err(invalid()),
@@ -60,6 +64,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(path) => write!(f, "{SOCKET_SCHEME}{}", path.display()),
+            Self::Ssh(host) => write!(f, "{host}"),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
         }

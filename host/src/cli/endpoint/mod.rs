@@ -7,6 +7,7 @@
 //! ```
 
 mod address;
+mod ssh;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::context::store::Context;
 use super::error::CliError;
 use address::Address;
+pub(crate) use ssh::SshHost;
 pub(crate) use tls::{Files, Identity, check_material};
 
 /// A daemon's address.
@@ -41,6 +43,8 @@ pub(crate) enum Transport {
         /// What TLS needs; without it, the connection is in the open.
         tls: Option<Identity>,
     },
+    /// Through a login on another computer.
+    Ssh(SshHost),
 }
 
 impl Endpoint {
@@ -85,6 +89,7 @@ impl Endpoint {
         let host = address.to_string();
         let transport = match address {
             Address::Socket(path) => Transport::Socket(path),
+            Address::Ssh(host) => Transport::Ssh(host),
             Address::Tcp { host, port } => Transport::Tcp { host, port, tls },
         };
         Self { transport, host, explicit: true }
@@ -120,6 +125,6 @@ mod tests {
             error("foo://x"),
             "Failed to initialize: unable to resolve docker endpoint: invalid bind address format: foo://x"
         );
-        assert!(error("ssh://me@there").contains("ssh://me@there"));
+        assert!(error("http://there").contains("http://there"));
     }
 }

@@ -76,7 +76,7 @@ pub(crate) struct Image {
 
 /// Asks the daemon and prints the list.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
-    let format = format(&args).map_err(template_error)?;
+    let format = format(&args, &session.settings.images_format).map_err(template_error)?;
     let mut filters = args.filter.clone();
     filters.extend(args.repository.iter().map(|repository| Filter::new("reference", repository)));
     let call = Call::get("/images/json").flag("all", args.all).option("filters", filter::parameter(&filters));
@@ -103,9 +103,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
     Ok(())
 }
 
-fn format(args: &Args) -> Result<Format, TemplateError> {
+fn format(args: &Args, usual: &str) -> Result<Format, TemplateError> {
     let table = if args.digests { TABLE_WITH_DIGESTS } else { TABLE };
-    match args.format.as_str() {
+    let wanted = if args.format.is_empty() && !args.quiet { usual } else { &args.format };
+    match wanted {
         "" | "table" if args.quiet => Format::parse("{{.ID}}", ""),
         "raw" if args.quiet => Format::parse("image_id: {{.ID}}", ""),
         "raw" => Format::parse(

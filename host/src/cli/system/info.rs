@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args, caller: &Caller<'_>) -> Result<(), CliError> {
         Ok(()) => caller.with_session(ask),
         Err(error) => Err(error),
     };
-    let client = json!({ "Debug": false, "Version": holm_api::VERSION, "Context": caller.context(), "Plugins": [], "Warnings": null });
+    let client = json!({ "Debug": caller.flags.debugs(), "Version": holm_api::VERSION, "Context": caller.context(), "Plugins": [], "Warnings": null });
     match (template, answer) {
         (Some(template), Ok(mut info)) => {
             info["ClientInfo"] = client;
@@ -35,9 +35,10 @@ pub(crate) fn run(args: &Args, caller: &Caller<'_>) -> Result<(), CliError> {
         (Some(_), Err(error)) => Err(error),
         (None, answer) => {
             session::print(&format!(
-                "Client:\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:\n",
+                "Client:\n Version:    {}\n Context:    {}\n Debug Mode: {}\n\nServer:\n",
                 holm_api::VERSION,
-                caller.context()
+                caller.context(),
+                caller.flags.debugs()
             ))?;
             let info = answer?;
             session::print(&render(&info))?;

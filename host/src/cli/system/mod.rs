@@ -1,6 +1,7 @@
 //! Commands about the daemon as a whole, one a file.
 
 pub(crate) mod df;
+pub(crate) mod dial_stdio;
 pub(crate) mod events;
 pub(crate) mod info;
 pub(crate) mod prune;

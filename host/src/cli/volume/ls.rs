@@ -74,7 +74,9 @@ struct List {
 
 /// Asks the daemon and prints the list.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
-    let format = match args.format.as_str() {
+    let usual = if args.quiet { "" } else { session.settings.volumes_format.as_str() };
+    let wanted = if args.format.is_empty() { usual } else { &args.format };
+    let format = match wanted {
         "" | "table" | "raw" if args.quiet => Format::parse("{{.Name}}", ""),
         "raw" => Format::parse(RAW, ""),
         format => Format::parse(format, TABLE),

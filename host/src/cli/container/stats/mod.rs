@@ -58,7 +58,8 @@ struct Listed {
 
 /// Prints what the containers use.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
-    let format = Format::parse(&args.format, TABLE).map_err(template_error)?;
+    let wanted = if args.format.is_empty() { &session.settings.stats_format } else { &args.format };
+    let format = Format::parse(wanted, TABLE).map_err(template_error)?;
     let board = RefCell::new(Board::default());
     if args.no_stream {
         return once(&args, &format, &board, session).await;
