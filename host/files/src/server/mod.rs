@@ -462,10 +462,8 @@ impl Server {
 
     /// Holds a folder.
     fn folder(&self, id: u64) -> Outcome<Arc<Place>> {
-        match self.nodes().get(id)?.is_folder() {
-            true => self.place(id),
-            false => Err(Errno::NOTDIR),
-        }
+        let is_folder = self.nodes().get(id)?.is_folder();
+        if is_folder { self.place(id) } else { Err(Errno::NOTDIR) }
     }
 
     /// Asks once for each folder (or shared file) that changes in it be announced; says whether they are.
