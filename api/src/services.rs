@@ -22,6 +22,9 @@ pub const MOST_WAITING: usize = 64;
 /// Ports that one container may publish.
 pub const MOST_PORTS: usize = 16_384;
 
+/// Networks that a machine may have.
+pub const MOST_SUBNETS: usize = 4_096;
+
 /// What the engine says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -50,8 +53,36 @@ pub struct OpenPorts {
     pub container: ContainerId,
     /// Where connections and datagrams go.
     pub target: Target,
+    /// The machine's networks: a client with such an address is shown as the gateway, for an answer to it would
+    /// not leave the machine. At most [`MOST_SUBNETS`].
+    pub inside: Vec<Subnet>,
     /// What to bind, at most [`MOST_PORTS`].
     pub ports: Vec<PortWish>,
+}
+
+/// All addresses with the same beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Any of them.
+    pub address: IpAddr,
+    /// Bits of the beginning; more than an address has means that address alone.
+    pub prefix: u8,
+}
+
+impl Subnet {
+    /// Whether `address` is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |left: u128, right: u128, bits: u32| {
+            let rest = bits.saturating_sub(self.prefix.into());
+            // A shift by all bits is no shift.
+            left.checked_shr(rest) == right.checked_shr(rest)
+        };
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => same(own.to_bits().into(), other.to_bits().into(), 32),
+            (IpAddr::V6(own), IpAddr::V6(other)) => same(own.to_bits(), other.to_bits(), 128),
+            _ => false,
+        }
+    }
 }
 
 /// A container's addresses, as the gateway reaches them.
@@ -139,6 +170,19 @@ mod tests {
     use crate::link::{decode, encode};
 
     #[test]
+    fn a_subnet_has_what_begins_like_it() {
+        let of = |address: &str, prefix| Subnet { address: address.parse().unwrap(), prefix };
+        assert!(of("172.17.0.0", 16).contains("172.17.255.1".parse().unwrap()));
+        assert!(!of("172.17.0.0", 16).contains("172.18.0.0".parse().unwrap()));
+        assert!(of("0.0.0.0", 0).contains("9.9.9.9".parse().unwrap()));
+        assert!(
+            of("::", 0).contains("fd00::1".parse().unwrap())
+                && !of("::", 0).contains("1.1.1.1".parse().unwrap())
+        );
+        assert!(!of("10.0.0.1", 200).contains("10.0.0.2".parse().unwrap()));
+    }
+
+    #[test]
     fn a_request_reads_back_as_it_was_written() {
         let wish = PortWish {
             protocol: Protocol::Udp,
@@ -152,6 +196,7 @@ mod tests {
             ask: Ask::OpenPorts(OpenPorts {
                 container: ContainerId::from_bytes([7; 32]),
                 target: Target { v4: Some(Ipv4Addr::new(172, 17, 0, 2)), v6: None },
+                inside: vec![Subnet { address: Ipv4Addr::new(172, 17, 0, 0).into(), prefix: 16 }],
                 ports: vec![wish],
             }),
         };

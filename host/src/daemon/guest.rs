@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::link::{Link, SessionError, unix_nanos};
 use super::net::{Gateway, GatewayConfig};
+use super::ports::Ports;
 use super::services::{self, Serve};
 use super::token;
 
@@ -59,8 +60,10 @@ pub(super) async fn serve(
         hypervisor: guest.hypervisor.into(),
         image_digest: guest.image_digest.clone(),
     };
-    let network = run_network(packets, network_token);
-    let services = services::run(requests, services_token, Arc::new(Requests));
+    let gateway = Gateway::new(GatewayConfig::default());
+    let ports = Ports::new(gateway.orders());
+    let network = run_network(gateway, packets, network_token);
+    let services = services::run(requests, services_token, Arc::new(Requests { ports }));
     let link = async {
         // The time in `Configure` is when it is sent, not when the machine was made.
         let link = Link::open(machine).await?;
@@ -75,7 +78,7 @@ pub(super) async fn serve(
 
 /// Lets the one stream with the right token speak to the gateway. Never returns: a guest whose network is gone
 /// is still one that can be told to shut down.
-async fn run_network(mut listener: Box<dyn Listener>, token: Token) -> Infallible {
+async fn run_network(gateway: Gateway, mut listener: Box<dyn Listener>, token: Token) -> Infallible {
     loop {
         let Ok(mut stream) = listener.accept().await else { break };
         if !token::opens(&mut stream, &token).await {
@@ -83,7 +86,6 @@ async fn run_network(mut listener: Box<dyn Listener>, token: Token) -> Infallibl
             continue;
         }
         drop(listener);
-        let gateway = Gateway::new(GatewayConfig::default());
         let ended = gateway.serve(stream).await;
         // What was dropped and why is all that a log can tell of packets.
         info!(?ended, stats = ?gateway.stats(), "the guest's network ended");
@@ -93,14 +95,25 @@ async fn run_network(mut listener: Box<dyn Listener>, token: Token) -> Infallibl
 }
 
 /// What the engine may ask of this computer.
-struct Requests;
+struct Requests {
+    ports: Ports,
+}
 
 impl Serve for Requests {
     async fn serve(&self, ask: Ask) -> Answer {
         match ask {
-            Ask::OpenPorts(_) => Answer::Refused { message: "published ports are not there yet".to_owned() },
-            // Nothing was opened.
-            Ask::ClosePorts(_) | Ask::Keep(_) => Answer::Done,
+            Ask::OpenPorts(wish) => match self.ports.open(wish).await {
+                Ok(bound) => Answer::Ports(bound),
+                Err(error) => Answer::Refused { message: error.to_string() },
+            },
+            Ask::ClosePorts(container) => {
+                self.ports.close(&container).await;
+                Answer::Done
+            }
+            Ask::Keep(containers) => {
+                self.ports.keep(&containers).await;
+                Answer::Done
+            }
         }
     }
 }

@@ -40,6 +40,7 @@ mod lock;
 pub(crate) mod net;
 mod orders;
 mod pipe;
+mod ports;
 mod services;
 pub(crate) mod start;
 mod supervisor;

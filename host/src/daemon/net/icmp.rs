@@ -130,6 +130,32 @@ pub(super) fn send_unreachable(downlink: &mut Downlink, quote: &Quote, why: Unre
     }
 }
 
+/// The ends of the TCP segment that the guest says cannot be delivered: the guest's own, then the far one. `None`
+/// for any other message.
+pub(super) fn parse_unreachable(bytes: &[u8], v4: bool) -> Option<(SocketAddr, SocketAddr)> {
+    let (header, quoted) = bytes.split_first_chunk::<HEADER>()?;
+    let (source, destination, segment): (IpAddr, IpAddr, _) = if v4 {
+        let packet = Ipv4Packet::new_unchecked(quoted.get(..IPV4_HEADER_LEN)?);
+        let wanted = u8::from(Icmpv4Message::DstUnreachable);
+        // Code 4 tells of a smaller packet that would pass.
+        if header[0] != wanted || header[1] == 4 || packet.next_header() != IpProtocol::Tcp {
+            return None;
+        }
+        let segment = quoted.get(usize::from(packet.header_len())..)?;
+        (packet.src_addr().into(), packet.dst_addr().into(), segment)
+    } else {
+        let packet = Ipv6Packet::new_unchecked(quoted.get(..IPV6_HEADER_LEN)?);
+        let wanted = u8::from(Icmpv6Message::DstUnreachable);
+        if header[0] != wanted || packet.next_header() != IpProtocol::Tcp {
+            return None;
+        }
+        (packet.src_addr().into(), packet.dst_addr().into(), &quoted[IPV6_HEADER_LEN..])
+    };
+    let ports = segment.first_chunk::<4>()?;
+    let (from, to) = (u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]]));
+    Some((SocketAddr::new(destination, to), SocketAddr::new(source, from)))
+}
+
 /// The protocol of ICMP messages to and from `address`.
 pub(super) fn protocol(address: IpAddr) -> IpProtocol {
     if address.is_ipv4() { IpProtocol::Icmp } else { IpProtocol::Icmpv6 }

@@ -17,6 +17,7 @@ mod dns;
 mod downlink;
 mod frame;
 mod icmp;
+pub(crate) mod inlet;
 mod os;
 mod packet;
 mod ping;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use holm_vmm::Stream;
 
 pub(crate) use self::stats::Stats;
+pub(crate) use self::tcp::reset;
 
 /// The gateway's limits, and whom it asks for names.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct GatewayConfig {
     /// TCP flows at once. Each is a descriptor of this process: a limit of open files below this one shows as
     /// connections that time out.
     pub(crate) most_tcp_flows: usize,
+    /// TCP flows of published ports at once, apart from the others.
+    pub(crate) most_inbound_flows: usize,
     /// TCP flows that are not established, so at most this many connects of the host are under way.
     pub(crate) most_half_open: usize,
     /// UDP ports of the guest in use at once.
@@ -59,6 +63,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             most_tcp_flows: 12_000,
+            most_inbound_flows: 6_000,
             most_half_open: 1_024,
             most_udp_flows: 2_048,
             most_ping_flows: 256,
@@ -73,20 +78,29 @@ pub(crate) struct Gateway {
     config: GatewayConfig,
     dns: dns::Dns,
     counters: Arc<stats::Counters>,
+    inlet: inlet::Inlet,
+    orders: inlet::Sender,
 }
 
 impl Gateway {
     /// A gateway that nobody uses yet. Opens nothing.
     pub(crate) fn new(config: GatewayConfig) -> Self {
         let dns = dns::Dns::new(config.resolvers.clone());
-        Self { config, dns, counters: Arc::default() }
+        let (orders, inlet) = inlet::Inlet::new();
+        Self { config, dns, counters: Arc::default(), inlet, orders }
+    }
+
+    /// Takes what published ports bring. Served while a stream is; what was brought goes with that stream.
+    pub(crate) fn orders(&self) -> inlet::Sender {
+        self.orders.clone()
     }
 
     /// Serves the guest's packets on `stream`, whose token has been taken off, until it ends; then every flow
     /// is dropped. May be called again with the next stream, not with two at once. Needs a tokio runtime with
     /// I/O and time. An error is the stream's own.
     pub(crate) async fn serve(&self, stream: Stream) -> io::Result<()> {
-        session::Session::new(stream, &self.config, self.dns.clone(), Arc::clone(&self.counters)).run().await
+        let (dns, counters) = (self.dns.clone(), Arc::clone(&self.counters));
+        session::Session::new(stream, &self.config, dns, counters, self.inlet.clone()).run().await
     }
 
     /// The counters now.

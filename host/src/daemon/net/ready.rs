@@ -20,6 +20,8 @@ pub(super) enum Id {
     Tcp(FlowKey),
     /// The host socket of a guest's UDP address and port.
     Udp(SocketAddr),
+    /// A published UDP port.
+    Published(u64),
     /// A ping socket.
     Ping(PingKey),
 }

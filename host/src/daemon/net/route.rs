@@ -50,6 +50,11 @@ fn forbidden_v4(address: Ipv4Addr) -> bool {
     address.octets()[0] == 0 || address.is_loopback() || address.is_multicast() || address.octets()[0] >= 240
 }
 
+/// Whether an address is somebody's.
+pub(super) fn is_unicast_v4(address: Ipv4Addr) -> bool {
+    !forbidden_v4(address)
+}
+
 fn route_v6(address: Ipv6Addr) -> Route {
     let disguised = embedded_v4(address).is_some_and(forbidden_v4);
     // Mapped addresses are an affair of socket calls and never right on the wire, whatever they hold. A

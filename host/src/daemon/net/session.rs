@@ -15,6 +15,8 @@ use super::core::Core;
 use super::dns::Dns;
 use super::downlink::Downlink;
 use super::frame::Inbox;
+use super::icmp;
+use super::inlet::{Inlet, Order};
 use super::packet::{IpPacket, Unreadable, parse};
 use super::ping::Ping;
 use super::ready::{Id, ReadyQueue};
@@ -26,6 +28,8 @@ use super::udp::Udp;
 
 /// Rounds before other tasks of the thread have their turn.
 const ROUNDS: usize = 16;
+/// Clients of published ports taken in a round.
+const ORDERS: usize = 16;
 /// Flows served in a round.
 const FLOWS: usize = 64;
 
@@ -33,6 +37,7 @@ const FLOWS: usize = 64;
 pub(super) struct Session {
     stream: Stream,
     inbox: Inbox,
+    inlet: Inlet,
     switch: Switch,
 }
 
@@ -45,8 +50,14 @@ pub(super) struct Switch {
 }
 
 impl Session {
-    pub(super) fn new(stream: Stream, config: &GatewayConfig, dns: Dns, counters: Arc<Counters>) -> Self {
-        Self { stream, inbox: Inbox::new(), switch: Switch::new(config, dns, counters) }
+    pub(super) fn new(
+        stream: Stream,
+        config: &GatewayConfig,
+        dns: Dns,
+        counters: Arc<Counters>,
+        inlet: Inlet,
+    ) -> Self {
+        Self { stream, inbox: Inbox::new(), inlet, switch: Switch::new(config, dns, counters) }
     }
 
     /// Serves until the stream ends.
@@ -70,6 +81,11 @@ impl Session {
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
+            }
+            for _ in 0..ORDERS {
+                let Poll::Ready(order) = self.inlet.poll(context) else { break };
+                progress = true;
+                self.switch.on_order(order);
             }
             progress |= self.switch.serve_ready();
             progress |= self.switch.serve_timers(context);
@@ -96,7 +112,8 @@ impl Switch {
             budget: Budget::new(config.buffer_budget),
             counters,
         };
-        let tcp = Tcp::new(config.most_tcp_flows, config.most_half_open, dns.clone());
+        let tcp =
+            Tcp::new(config.most_tcp_flows, config.most_half_open, config.most_inbound_flows, dns.clone());
         let udp = Udp::new(config.most_udp_flows, dns);
         Self { core, tcp, udp, ping: Ping::new(config.most_ping_flows) }
     }
@@ -112,13 +129,31 @@ impl Switch {
         }
     }
 
+    fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Connection(arrival) => self.tcp.accept(arrival, &mut self.core),
+            Order::Datagrams { socket, target, inside, owner } => {
+                self.udp.publish(socket, target, inside, owner, &self.core);
+            }
+            Order::Close { owner, closed } => {
+                self.tcp.close(owner, &mut self.core);
+                self.udp.close(owner, &mut self.core);
+                drop(closed);
+            }
+        }
+    }
+
     fn deliver(&mut self, packet: &IpPacket<'_>) {
         let v4 = packet.source.is_ipv4();
         match packet.protocol {
             IpProtocol::Tcp => self.tcp.on_packet(packet, &mut self.core),
             IpProtocol::Udp => self.udp.on_packet(packet, &mut self.core),
-            IpProtocol::Icmp if v4 => self.ping.on_packet(packet, &mut self.core),
-            IpProtocol::Icmpv6 if !v4 => self.ping.on_packet(packet, &mut self.core),
+            IpProtocol::Icmp | IpProtocol::Icmpv6 if packet.protocol == icmp::protocol(packet.source) => {
+                match icmp::parse_unreachable(packet.payload, v4) {
+                    Some((guest, far)) => self.tcp.on_unreachable(guest, far, &mut self.core),
+                    None => self.ping.on_packet(packet, &mut self.core),
+                }
+            }
             _ => count(&self.core.counters.refused),
         }
     }
@@ -130,6 +165,7 @@ impl Switch {
             match self.core.ready.pop() {
                 Some(Id::Tcp(key)) => self.tcp.on_ready(key, &mut self.core),
                 Some(Id::Udp(guest)) => self.udp.on_ready(guest, &mut self.core),
+                Some(Id::Published(port)) => self.udp.on_published_ready(port, &mut self.core),
                 Some(Id::Ping(key)) => self.ping.on_ready(key, &mut self.core),
                 None => break,
             }
@@ -145,6 +181,7 @@ impl Switch {
             match id {
                 Id::Tcp(key) => self.tcp.on_timer(key, &mut self.core),
                 Id::Udp(guest) => self.udp.on_timer(guest, &mut self.core),
+                Id::Published(port) => self.udp.on_published_timer(port, &mut self.core),
                 Id::Ping(key) => self.ping.on_timer(key, &mut self.core),
             }
         }

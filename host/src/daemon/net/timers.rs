@@ -20,6 +20,11 @@ impl Timer {
     pub(super) fn fired(&mut self) {
         self.0 = None;
     }
+
+    /// Whether nothing is armed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// The wheel.

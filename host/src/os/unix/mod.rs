@@ -6,6 +6,7 @@ mod ending;
 mod files;
 mod limits;
 mod listen;
+mod ports;
 pub(crate) mod signals;
 pub(crate) mod terminal;
 
@@ -17,3 +18,4 @@ pub(crate) use files::{
 };
 pub(crate) use limits::raise_open_files;
 pub(crate) use listen::{Client, Listener};
+pub(crate) use ports::{dynamic_ports, is_missing_family, low_port_hint, reuse_address};

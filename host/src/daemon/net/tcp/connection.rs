@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   guest ── SYN ──► (the host connects) ── Connection::answer ──► SynReceived ── ACK ──► Established
+//!   (a client of a published port) ── Connection::open ──► SynSent ── the guest's SYN-ACK ──► Established
 //!   each direction then ends by itself: FIN taken by `Receiver`, FIN acknowledged to `Sender`
 //! ```
 //!
@@ -23,9 +24,9 @@ use super::seq::Seq;
 use crate::daemon::net::budget::Budget;
 use crate::daemon::net::downlink::Downlink;
 
-/// First wait for the guest's answer to our SYN-ACK; doubles.
+/// First wait for the guest's answer to our SYN or SYN-ACK; doubles.
 const SYN_WAIT: Duration = Duration::from_secs(1);
-/// SYN-ACKs sent before a guest that does not answer is forgotten: seven seconds in all.
+/// SYNs sent before a guest that does not answer is given up: seven seconds in all.
 const MOST_SYNS: u32 = 3;
 /// Silence after which a guest is asked whether it is still there.
 const IDLE: Duration = Duration::from_secs(300);
@@ -38,7 +39,7 @@ const TRIM_AFTER: Duration = Duration::from_secs(10);
 /// The smallest segment size that is believed; a guest that asks for less gets this.
 const SMALLEST_SEGMENT: u16 = 88;
 
-/// What is remembered of a guest's SYN until the host has connected.
+/// What the guest's SYN, or SYN-ACK, says of its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Syn {
     seq: Seq,
@@ -76,13 +77,42 @@ pub(super) enum Fate {
 }
 
 enum Handshake {
+    /// Our SYN is not answered. What `Connection` has of the guest's end means nothing yet.
+    SynSent(Tries),
     /// Our SYN-ACK is not acknowledged.
-    SynReceived {
-        sent: u32,
-        due: bool,
-        deadline: Instant,
-    },
+    SynReceived(Tries),
     Established,
+}
+
+/// How often something was sent that is not answered, and when again.
+struct Tries {
+    sent: u32,
+    due: bool,
+    deadline: Instant,
+}
+
+impl Tries {
+    fn new(now: Instant) -> Self {
+        Self { sent: 0, due: true, deadline: now + SYN_WAIT }
+    }
+
+    /// Handles a deadline that may have passed.
+    fn on_time(&mut self, now: Instant) -> Fate {
+        if self.deadline <= now {
+            if self.sent >= MOST_SYNS {
+                return Fate::Dead;
+            }
+            self.due = true;
+            self.deadline = now + SYN_WAIT * 2u32.saturating_pow(self.sent);
+        }
+        Fate::Lives
+    }
+
+    /// Whether one is to be sent now, which is then counted.
+    fn take_due(&mut self) -> bool {
+        self.sent += u32::from(self.due);
+        std::mem::take(&mut self.due)
+    }
 }
 
 pub(super) struct Connection {
@@ -105,19 +135,24 @@ pub(super) struct Connection {
 impl Connection {
     /// The answer to `syn`, now that the host has connected. `initial` is our first sequence number.
     pub(super) fn answer(key: FlowKey, syn: Syn, initial: Seq, now: Instant) -> Self {
-        let v4 = key.guest.is_ipv4();
-        let ours = MTU - TCP_HEADER_LEN - if v4 { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
-        // RFC 9293, 3.7.1: what holds where the option is missing.
-        let theirs = syn.segment.unwrap_or(if v4 { 536 } else { 1220 }).max(SMALLEST_SEGMENT);
-        let first = initial.plus(1);
+        Self::new(key, syn, Handshake::SynReceived(Tries::new(now)), initial, now)
+    }
+
+    /// A connection to the guest, which has not heard of it yet.
+    pub(super) fn open(key: FlowKey, initial: Seq, now: Instant) -> Self {
+        let unknown = Syn { seq: Seq(0), segment: None, scale: Some(0), selective: false, window: 0 };
+        Self::new(key, unknown, Handshake::SynSent(Tries::new(now)), initial, now)
+    }
+
+    fn new(key: FlowKey, syn: Syn, handshake: Handshake, initial: Seq, now: Instant) -> Self {
+        let (receiver, sender) = ends(key, &syn, initial);
         Self {
             key,
             syn,
-            handshake: Handshake::SynReceived { sent: 0, due: true, deadline: now + SYN_WAIT },
+            handshake,
             initial,
-            receiver: Receiver::new(syn.seq.plus(1), syn.scale.is_some()),
-            // The window of a SYN is never scaled.
-            sender: Sender::new(first, ours.min(theirs.into()), (syn.seq, syn.window.into())),
+            receiver,
+            sender,
             acknowledge: false,
             heard: now,
             trimmed: now,
@@ -126,7 +161,12 @@ impl Connection {
         }
     }
 
-    /// Whether the guest has answered our SYN-ACK.
+    /// Whether the guest has not yet said anything.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self.handshake, Handshake::SynSent(_))
+    }
+
+    /// Whether both sides have said that they are there.
     pub(super) fn is_established(&self) -> bool {
         matches!(self.handshake, Handshake::Established)
     }
@@ -139,6 +179,9 @@ impl Connection {
         budget: &mut Budget,
         sink: impl FnOnce(&[u8]) -> usize,
     ) -> Fate {
+        if self.is_unanswered() {
+            return self.on_answer(repr, now);
+        }
         self.heard = now;
         self.probes = 0;
         let seq = Seq::from(repr.seq_number);
@@ -147,8 +190,8 @@ impl Connection {
             TcpControl::Syn => {
                 // Our answer was lost, or (RFC 5961) the guest has forgotten and will say so with a reset.
                 match &mut self.handshake {
-                    Handshake::SynReceived { due, .. } => *due = true,
-                    Handshake::Established => self.acknowledge = true,
+                    Handshake::SynReceived(tries) => tries.due = true,
+                    Handshake::SynSent(_) | Handshake::Established => self.acknowledge = true,
                 }
                 return Fate::Lives;
             }
@@ -176,6 +219,26 @@ impl Connection {
             self.receiver.accept(seq, repr.payload, fin, budget, sink);
         }
         Fate::Lives
+    }
+
+    /// What came in answer to our SYN (RFC 9293, 3.10.7.3). Both sides opening at once cannot be: a container's
+    /// connect to whom we speak for has another key, or comes too late.
+    fn on_answer(&mut self, repr: &TcpRepr<'_>, now: Instant) -> Fate {
+        if repr.ack_number.map(Seq::from) != Some(self.initial.plus(1)) {
+            return Fate::Lives;
+        }
+        match repr.control {
+            TcpControl::Rst => Fate::Dead,
+            TcpControl::Syn => {
+                self.syn = Syn::new(repr);
+                (self.receiver, self.sender) = ends(self.key, &self.syn, self.initial);
+                self.handshake = Handshake::Established;
+                self.heard = now;
+                self.acknowledge = true;
+                Fate::Lives
+            }
+            TcpControl::None | TcpControl::Psh | TcpControl::Fin => Fate::Lives,
+        }
     }
 
     /// RFC 5961, 3.2: a reset must stand exactly where the next byte is expected; one that is only near asks
@@ -211,9 +274,8 @@ impl Connection {
         if !downlink.has_room() {
             return false;
         }
-        if let Handshake::SynReceived { sent, due, .. } = &mut self.handshake {
-            if std::mem::take(due) {
-                *sent += 1;
+        if let Handshake::SynReceived(tries) | Handshake::SynSent(tries) = &mut self.handshake {
+            if tries.take_due() {
                 self.send_syn(downlink);
             }
             return true;
@@ -235,13 +297,14 @@ impl Connection {
 
     fn send_syn(&self, downlink: &mut Downlink) {
         let mut repr = self.header(TcpControl::Syn, self.initial);
-        repr.ack_number = Some(self.receiver.next().into());
+        let opens = self.is_unanswered();
+        repr.ack_number = (!opens).then(|| self.receiver.next().into());
         repr.window_len = self.receiver.first_window();
         let headers =
             TCP_HEADER_LEN + if self.key.guest.is_ipv4() { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
         repr.max_seg_size = u16::try_from(MTU - headers).ok();
         repr.window_scale = self.syn.scale.map(|_| SHIFT);
-        repr.sack_permitted = self.syn.selective;
+        repr.sack_permitted = opens || self.syn.selective;
         downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr, 0, |_| ());
     }
 
@@ -272,7 +335,7 @@ impl Connection {
     pub(super) fn reset(&self, downlink: &mut Downlink) {
         let seq = if self.is_established() { self.sender.sent_up_to() } else { self.initial.plus(1) };
         let mut repr = self.header(TcpControl::Rst, seq);
-        repr.ack_number = Some(self.receiver.next().into());
+        repr.ack_number = (!self.is_unanswered()).then(|| self.receiver.next().into());
         downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr, 0, |_| ());
     }
 
@@ -282,8 +345,8 @@ impl Connection {
 
     /// When [`Self::on_time`] is due.
     pub(super) fn deadline(&self) -> Instant {
-        if let Handshake::SynReceived { deadline, .. } = self.handshake {
-            return deadline;
+        if let Handshake::SynReceived(tries) | Handshake::SynSent(tries) = &self.handshake {
+            return tries.deadline;
         }
         let mut deadline = self.heard + IDLE + PROBE_EVERY * self.probes;
         if self.receiver.is_allocated() || self.sender.is_allocated() {
@@ -294,15 +357,8 @@ impl Connection {
 
     /// Handles the deadlines that have passed; what they call for is sent by the next [`Self::emit`].
     pub(super) fn on_time(&mut self, now: Instant, budget: &mut Budget) -> Fate {
-        if let Handshake::SynReceived { sent, due, deadline } = &mut self.handshake {
-            if *deadline <= now {
-                if *sent >= MOST_SYNS {
-                    return Fate::Dead;
-                }
-                *due = true;
-                *deadline = now + SYN_WAIT * 2u32.saturating_pow(*sent);
-            }
-            return Fate::Lives;
+        if let Handshake::SynReceived(tries) | Handshake::SynSent(tries) = &mut self.handshake {
+            return tries.on_time(now);
         }
         if self.heard.max(self.trimmed) + TRIM_AFTER <= now {
             self.trimmed = now;
@@ -324,6 +380,18 @@ impl Connection {
         self.receiver.release(budget);
         self.sender.release(budget);
     }
+}
+
+/// Both directions at their start.
+fn ends(key: FlowKey, syn: &Syn, initial: Seq) -> (Receiver, Sender) {
+    let v4 = key.guest.is_ipv4();
+    let ours = MTU - TCP_HEADER_LEN - if v4 { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
+    // RFC 9293, 3.7.1: what holds where the option is missing.
+    let theirs = syn.segment.unwrap_or(if v4 { 536 } else { 1220 }).max(SMALLEST_SEGMENT);
+    let receiver = Receiver::new(syn.seq.plus(1), syn.scale.is_some());
+    // The window of a SYN is never scaled.
+    let guest = (syn.seq, syn.window.into());
+    (receiver, Sender::new(initial.plus(1), ours.min(theirs.into()), guest))
 }
 
 #[cfg(test)]

@@ -100,6 +100,11 @@ impl Flow {
         Self { connection, far, host_ended: false, guest_ended: false, failed: false }
     }
 
+    /// Whether the guest has not yet said anything.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.connection.is_unanswered()
+    }
+
     /// Whether the guest's handshake is complete.
     pub(super) fn is_established(&self) -> bool {
         self.connection.is_established()

@@ -1,11 +1,12 @@
 //! TCP: the table of flows. A SYN makes the host connect; only when that has succeeded is the guest answered,
-//! so a port that is refused outside looks refused inside.
+//! so a port that is refused outside looks refused inside. Flows to published ports are opened by `inbound`.
 
 mod buffer;
 mod connection;
 mod dial;
 mod flow;
 mod half_open;
+mod inbound;
 mod receive;
 mod send;
 mod seq;
@@ -18,16 +19,19 @@ use std::task::{Context, Poll, Waker};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpProtocol, TcpControl, TcpPacket, TcpRepr};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use self::connection::{Connection, Syn};
 use self::dial::Dial;
 use self::flow::{Far, Flow, Outcome};
 use self::half_open::{HalfOpen, Place, Ticket};
+pub(crate) use self::inbound::reset;
 use self::seq::Seq;
 use super::core::Core;
 use super::dns::Dns;
 use super::icmp::{self, Quote, Unreachable};
+use super::inlet::Owner;
 use super::packet::IpPacket;
 use super::ready::{FlowWaker, Id};
 use super::route::{LOOPBACKS, Route, route};
@@ -49,6 +53,12 @@ enum State {
 struct Entry {
     state: State,
     half_open: Option<Ticket>,
+    /// Whose published port its client came through.
+    inbound: Option<Owner>,
+    /// Held until the container has answered that client.
+    place: Option<OwnedSemaphorePermit>,
+    /// When it is ended, whatever it does.
+    ends: Option<Instant>,
     flow_waker: Arc<FlowWaker>,
     waker: Waker,
     timer: Timer,
@@ -59,6 +69,12 @@ pub(super) struct Tcp {
     flows: HashMap<FlowKey, Entry>,
     half_open: HalfOpen,
     most: usize,
+    /// Flows of published ports, which have a limit of their own: clients outside must not keep containers from
+    /// connecting, nor the other way round.
+    inbound: usize,
+    most_inbound: usize,
+    /// Where the search for a free port of a client's stopped.
+    next_far: u16,
     /// Initial sequence numbers: a clock and a keyed hash of the flow's ends (RFC 6528).
     secret: RandomState,
     epoch: Instant,
@@ -66,12 +82,16 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    /// At most `most` flows, of which `most_half_open` are not established.
-    pub(super) fn new(most: usize, most_half_open: usize, dns: Dns) -> Self {
+    /// At most `most` flows that the guest opens, of which `most_half_open` are not established; and at most
+    /// `most_inbound` that are opened to it.
+    pub(super) fn new(most: usize, most_half_open: usize, most_inbound: usize, dns: Dns) -> Self {
         Self {
             flows: HashMap::new(),
             half_open: HalfOpen::new(most_half_open),
             most,
+            inbound: 0,
+            most_inbound,
+            next_far: 0,
             secret: RandomState::new(),
             epoch: Instant::now(),
             dns,
@@ -127,7 +147,7 @@ impl Tcp {
             }
         };
         let now = Instant::now();
-        if self.flows.len() >= self.most {
+        if self.flows.len() - self.inbound >= self.most {
             return count(&core.counters.over_limit);
         }
         match self.half_open.place(now) {
@@ -146,6 +166,9 @@ impl Tcp {
         let entry = Entry {
             state: State::Dialing { dial, syn: Syn::new(repr), deadline: now + dial::LONGEST },
             half_open: Some(self.half_open.add(key, now)),
+            inbound: None,
+            place: None,
+            ends: None,
             waker: Waker::from(Arc::clone(&flow_waker)),
             flow_waker,
             timer: Timer::default(),
@@ -162,8 +185,9 @@ impl Tcp {
         let now = Instant::now();
         let initial = initial(&self.secret, key, self.epoch, now);
         let outcome = entry.advance(key, initial, now, core);
-        if outcome != Outcome::Over && entry.is_established() && entry.half_open.is_some() {
+        if outcome != Outcome::Over && entry.is_established() {
             entry.half_open.take().into_iter().for_each(|ticket| self.half_open.remove(ticket));
+            entry.place = None;
         }
         match outcome {
             Outcome::Over => self.remove(&key, core),
@@ -183,18 +207,14 @@ impl Tcp {
         entry.timer.fired();
         let now = Instant::now();
         let outcome = match &mut entry.state {
+            _ if entry.ends.is_some_and(|ends| ends <= now) => Outcome::Over,
             // Silence, as from a host that is not there; the guest goes on for as long as it wants.
             State::Dialing { deadline, .. } if *deadline <= now => Outcome::Over,
             State::Dialing { .. } => Outcome::Waits,
             State::Open(flow) => flow.on_time(now, &mut core.budget),
         };
         match outcome {
-            Outcome::Over => {
-                if let State::Open(flow) = &mut entry.state {
-                    flow.abort(&mut core.downlink);
-                }
-                self.remove(&key, core);
-            }
+            Outcome::Over => self.end(&key, core),
             // It is armed again there.
             Outcome::HasMore | Outcome::Waits => entry.flow_waker.requeue(),
         }
@@ -205,6 +225,7 @@ impl Tcp {
         if let Some(ticket) = entry.half_open {
             self.half_open.remove(ticket);
         }
+        self.inbound -= usize::from(entry.inbound.is_some());
         if let State::Open(flow) = &mut entry.state {
             flow.release(&mut core.budget);
         }
@@ -248,10 +269,11 @@ impl Entry {
     }
 
     fn deadline(&self) -> Instant {
-        match &self.state {
+        let deadline = match &self.state {
             State::Dialing { deadline, .. } => *deadline,
             State::Open(flow) => flow.deadline(),
-        }
+        };
+        self.ends.map_or(deadline, |ends| ends.min(deadline))
     }
 
     fn advance(&mut self, key: FlowKey, initial: Seq, now: Instant, core: &mut Core) -> Outcome {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use holm_api::network::{GATEWAY_V4, GATEWAY_V6, MTU};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp;
+use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
@@ -69,6 +69,27 @@ impl Guest {
 
     pub(super) fn stats(&self) -> Stats {
         self.gateway.stats()
+    }
+
+    /// Where published ports bring their clients.
+    pub(super) fn orders(&self) -> crate::daemon::net::inlet::Sender {
+        self.gateway.orders()
+    }
+
+    /// Waits for one connection.
+    pub(super) fn listen(&mut self, port: u16) -> SocketHandle {
+        let buffer = || tcp::SocketBuffer::new(vec![0; 256 << 10]);
+        let mut socket = tcp::Socket::new(buffer(), buffer());
+        socket.listen(port).unwrap();
+        self.sockets.add(socket)
+    }
+
+    /// Takes datagrams.
+    pub(super) fn datagrams(&mut self, port: u16) -> SocketHandle {
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 8], vec![0; 8 << 10]);
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(port).unwrap();
+        self.sockets.add(socket)
     }
 
     /// Starts a connection from `source`.

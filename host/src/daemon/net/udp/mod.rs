@@ -3,19 +3,25 @@
 //! only from addresses that the guest has spoken to lately.
 
 mod mapping;
+mod published;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use holm_api::services::Subnet;
 use smoltcp::wire::{IpProtocol, UdpPacket};
+use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::mapping::{Mapping, Served};
+use self::published::Published;
 use super::core::Core;
 use super::dns::{self, Dns, Transport};
 use super::icmp::{self, Quote, Unreachable};
+use super::inlet::Owner;
 use super::packet::IpPacket;
 use super::ready::Id;
 use super::route::{Route, route};
@@ -38,6 +44,7 @@ struct Answer {
 /// All UDP flows.
 pub(super) struct Udp {
     mappings: HashMap<SocketAddr, Mapping>,
+    published: Published,
     /// Every mapping once: the next to be given up first.
     clock: VecDeque<SocketAddr>,
     most: usize,
@@ -52,6 +59,7 @@ impl Udp {
     pub(super) fn new(most: usize, dns: Dns) -> Self {
         Self {
             mappings: HashMap::new(),
+            published: Published::default(),
             clock: VecDeque::new(),
             most,
             peers: 0,
@@ -72,6 +80,9 @@ impl Udp {
         let guest = SocketAddr::new(packet.source, datagram.src_port());
         let far = SocketAddr::new(packet.destination, datagram.dst_port());
         let payload = datagram.payload();
+        if self.published.answer(guest, far, payload, core) {
+            return;
+        }
         match route(far.ip()) {
             Route::Gateway if far.port() == dns::PORT => self.ask(guest, far, payload, core),
             Route::Gateway => unreachable(guest, far, Unreachable::Port, core),
@@ -85,6 +96,33 @@ impl Udp {
                 self.send(guest, far, SocketAddr::new(loopback, far.port()), payload, core);
             }
         }
+    }
+
+    /// Serves a published port's socket from now on.
+    pub(super) fn publish(
+        &mut self,
+        socket: UdpSocket,
+        target: SocketAddr,
+        inside: Arc<[Subnet]>,
+        owner: Owner,
+        core: &Core,
+    ) {
+        self.published.open(socket, target, inside, owner, core);
+    }
+
+    /// Closes the owner's published ports.
+    pub(super) fn close(&mut self, owner: Owner, core: &mut Core) {
+        self.published.close(owner, core);
+    }
+
+    /// Carries what has come for a published port.
+    pub(super) fn on_published_ready(&mut self, port: u64, core: &mut Core) {
+        self.published.on_ready(port, &mut self.scratch, core);
+    }
+
+    /// Forgets a published port's quiet clients.
+    pub(super) fn on_published_timer(&mut self, port: u64, core: &mut Core) {
+        self.published.on_timer(port, core);
     }
 
     fn ask(&mut self, client: SocketAddr, server: SocketAddr, message: &[u8], core: &mut Core) {
