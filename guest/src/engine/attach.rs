@@ -3,12 +3,12 @@
 
 use std::io;
 
-use bytes::Bytes;
 use holm_api::stream::{Channel, HEADER, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::EngineError;
 use super::container::Attached;
+use crate::shim::client::Output;
 
 /// Bytes of input read at once.
 const INPUT: usize = 16 * 1024;
@@ -32,12 +32,10 @@ impl Form {
         }
     }
 
-    /// A piece of output in this form.
-    fn encode(self, channel: Channel, bytes: Bytes) -> Bytes {
-        match self.header(channel, bytes.len()) {
-            None => bytes,
-            Some(header) => [header.as_slice(), &bytes].concat().into(),
-        }
+    /// Adds a piece of output in this form.
+    fn encode(self, channel: Channel, bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend(self.header(channel, bytes.len()).into_iter().flatten());
+        out.extend_from_slice(bytes);
     }
 }
 
@@ -137,17 +135,18 @@ where
     let carry_input = carry_input(from_client, input, keys);
     let carry_output = async {
         loop {
-            match output.next().await {
-                Ok(Some((channel, bytes))) => {
-                    if to_client.write_all(&form.encode(channel, bytes)).await.is_err() {
-                        return Ended::Gone;
-                    }
-                }
-                Ok(None) => return Ended::Output,
+            let batch = match next_batch(&mut output, form).await {
+                Ok(batch) => batch,
                 Err(error) => {
                     tracing::warn!("an attached client loses its container: {error}");
                     return Ended::Output;
                 }
+            };
+            if batch.is_empty() {
+                return Ended::Output;
+            }
+            if to_client.write_all(&batch).await.is_err() {
+                return Ended::Gone;
             }
         }
     };
@@ -157,6 +156,18 @@ where
     }
     let _ = to_client.shutdown().await;
     ended
+}
+
+/// All output that is here, for one write: each wakes whoever reads. Nothing at its end.
+async fn next_batch(output: &mut Output, form: Form) -> io::Result<Vec<u8>> {
+    let mut batch = Vec::new();
+    let mut next = output.next().await?;
+    while let Some((channel, bytes)) = next {
+        form.encode(channel, &bytes, &mut batch);
+        drop(bytes);
+        next = output.take()?;
+    }
+    Ok(batch)
 }
 
 /// The end of the output ends the attachment, that of the input does not.
@@ -248,9 +259,13 @@ mod tests {
 
     #[test]
     fn frames_tell_where_output_was_written() {
-        let bytes = Bytes::from_static(b"hi");
-        assert_eq!(Form::Raw.encode(Channel::Stderr, bytes.clone()), "hi");
-        assert_eq!(&Form::Multiplexed.encode(Channel::Stderr, bytes)[..], b"\x02\0\0\0\0\0\0\x02hi");
+        let encoded = |form: Form| {
+            let mut out = Vec::new();
+            form.encode(Channel::Stderr, b"hi", &mut out);
+            out
+        };
+        assert_eq!(encoded(Form::Raw), b"hi");
+        assert_eq!(encoded(Form::Multiplexed), b"\x02\0\0\0\0\0\0\x02hi");
     }
 }
 

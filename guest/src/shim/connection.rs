@@ -2,7 +2,7 @@
 //! here blocks, and no buffer grows past its bound.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
@@ -130,9 +130,18 @@ impl Connection {
     pub(super) fn output(&mut self, process: &Process, channel: Channel, bytes: &[u8]) {
         if self.wants(process, channel) {
             let length = u32::try_from(bytes.len()).expect("read into a buffer far smaller than 4 GiB");
-            self.outgoing.extend(stream::header(channel, length));
-            self.outgoing.extend(bytes);
+            let header = stream::header(channel, length);
+            let sent = if self.outgoing.is_empty() { self.send(&header, bytes) } else { 0 };
+            self.outgoing.extend(&header[sent.min(header.len())..]);
+            self.outgoing.extend(&bytes[sent.saturating_sub(header.len())..]);
         }
+    }
+
+    /// Sends as much as goes at once, past the queue, which is empty. How much that was.
+    fn send(&mut self, header: &[u8], bytes: &[u8]) -> usize {
+        let pieces = [IoSlice::new(header), IoSlice::new(bytes)];
+        // What is wrong with the connection is found when the queue is sent.
+        self.stream.write_vectored(&pieces).unwrap_or(0)
     }
 
     fn wants(&self, process: &Process, channel: Channel) -> bool {

@@ -16,6 +16,7 @@ mod input;
 mod leftovers;
 mod log;
 pub(crate) mod message;
+mod output;
 pub mod protocol;
 pub mod reaper;
 pub(crate) mod rootfs;

@@ -8,19 +8,20 @@ use std::os::unix::net::UnixListener;
 
 use holm_api::stream::Channel;
 use rustix::fs::{Uid, fchown};
-use rustix::io::{Errno, ioctl_fionbio, read};
+use rustix::io::ioctl_fionbio;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use super::output::{ContainerOutput, Piece};
 use super::protocol::{Stdin, WindowSize};
 
 /// Ours. None of them blocks.
 #[derive(Debug)]
 pub(super) struct Streams {
     /// What the container writes.
-    pub(super) outputs: Vec<(Channel, OwnedFd)>,
+    pub(super) outputs: Vec<ContainerOutput>,
     /// What it reads; `None` where that is `/dev/null`.
     pub(super) input: Option<OwnedFd>,
     /// Its terminal, if it has one.
@@ -53,7 +54,10 @@ impl Streams {
         for ours in [&stdout, &stderr].into_iter().chain(&input) {
             ioctl_fionbio(ours, true)?;
         }
-        let outputs = vec![(Channel::Stdout, stdout), (Channel::Stderr, stderr)];
+        let outputs = vec![
+            ContainerOutput::pipe(Channel::Stdout, stdout),
+            ContainerOutput::pipe(Channel::Stderr, stderr),
+        ];
         let theirs = Theirs { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };
         Ok((Self { outputs, input, terminal: None }, theirs))
     }
@@ -70,26 +74,25 @@ impl Streams {
             Stdin::Null => None,
             Stdin::Open | Stdin::Once => Some(master.try_clone()?),
         };
-        let outputs = vec![(Channel::Stdout, master.try_clone()?)];
+        let outputs = vec![ContainerOutput::terminal(master.try_clone()?)];
         Ok(Self { outputs, input, terminal: Some(master) })
     }
 }
 
 /// Reads once from one of `outputs`, which is taken out where it has ended.
 pub(super) fn read_output<'a>(
-    outputs: &mut Vec<(Channel, OwnedFd)>,
+    outputs: &mut Vec<ContainerOutput>,
     channel: Channel,
     buffer: &'a mut [u8],
 ) -> Option<&'a [u8]> {
-    let index = outputs.iter().position(|(of, _)| *of == channel)?;
-    match read(&outputs[index].1, &mut *buffer) {
-        Err(Errno::AGAIN | Errno::INTR) => None,
-        // A terminal's end is an error: nobody holds its other side open.
-        Ok(0) | Err(_) => {
+    let index = outputs.iter().position(|output| output.channel() == channel)?;
+    match outputs[index].read(buffer) {
+        Piece::Bytes(length) => Some(&buffer[..length]),
+        Piece::Nothing => None,
+        Piece::End => {
             drop(outputs.remove(index));
             None
         }
-        Ok(length) => Some(&buffer[..length]),
     }
 }
 

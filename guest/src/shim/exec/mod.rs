@@ -18,13 +18,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use holm_api::ExecId;
-use holm_api::stream::Channel;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 
 pub(super) use entrance::Entrance;
 
 use super::input::ContainerInput;
+use super::output::ContainerOutput;
 use super::protocol::{ExecConfig, ExitStatus, Failure, ShimConfig, Stdin};
 use super::rootfs::Rootfs;
 use super::streams::{self, Streams};
@@ -38,7 +38,7 @@ const LONGEST_REPORT: u64 = 64 * 1024;
 pub(super) struct Exec {
     pub(super) id: ExecId,
     pub(super) pid: i32,
-    pub(super) outputs: Vec<(Channel, OwnedFd)>,
+    pub(super) outputs: Vec<ContainerOutput>,
     pub(super) input: ContainerInput,
     pub(super) terminal: Option<OwnedFd>,
     pub(super) stage: Stage,

@@ -7,7 +7,7 @@ use holm_api::stream::Channel;
 use nix::errno::Errno;
 use rustix::event::PollFlags;
 
-use super::{CHUNK, DRAIN_BOUND, DRAIN_DEADLINE, Life, Poll, Ready, Server, done, exit_status};
+use super::{DRAIN_BOUND, DRAIN_DEADLINE, Life, Poll, Ready, Server, done, exit_status};
 use crate::shim::connection::{OUTPUT_BOUND, Pending, Process, Role};
 use crate::shim::create::resolve_user;
 use crate::shim::exec::{self, Exec, Stage};
@@ -75,7 +75,7 @@ impl Server {
     }
 
     /// Adds what is to be waited for.
-    pub(super) fn poll_execs<'a>(&'a self, polled: &mut Poll<'a>) {
+    pub(super) fn poll_execs<'a>(&'a self, polled: &mut Poll<'a>, now: Instant) {
         for (index, exec) in self.execs.iter().enumerate() {
             let bound = if matches!(exec.stage, Stage::Draining { .. }) { DRAIN_BOUND } else { OUTPUT_BOUND };
             let process = Process::Exec(exec.id.clone());
@@ -85,10 +85,11 @@ impl Server {
             if let Some(descriptor) = exec.input.blocked() {
                 polled.add_borrowed(Ready::Exec(index, Part::Input), descriptor, PollFlags::OUT);
             }
-            for (channel, descriptor) in &exec.outputs {
-                let room = |connection: &super::Connection| connection.has_room(&process, *channel, bound);
-                if self.connections.iter().all(room) {
-                    polled.add(Ready::Exec(index, Part::Output(*channel)), descriptor, PollFlags::IN);
+            for output in &exec.outputs {
+                let channel = output.channel();
+                let room = |connection: &super::Connection| connection.has_room(&process, channel, bound);
+                if self.connections.iter().all(room) && self.rest_of(output, now).is_none() {
+                    polled.add(Ready::Exec(index, Part::Output(channel)), output, PollFlags::IN);
                 }
             }
         }
@@ -109,10 +110,9 @@ impl Server {
             Part::Report => self.exec_started(index),
             Part::Input => self.execs[index].input.flush(),
             Part::Output(channel) => {
-                let mut buffer = [0; CHUNK];
                 let exec = &mut self.execs[index];
                 let process = Process::Exec(exec.id.clone());
-                if let Some(bytes) = streams::read_output(&mut exec.outputs, channel, &mut buffer) {
+                if let Some(bytes) = streams::read_output(&mut exec.outputs, channel, &mut self.buffer) {
                     for connection in &mut self.connections {
                         connection.output(&process, channel, bytes);
                     }

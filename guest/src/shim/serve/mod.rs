@@ -29,6 +29,7 @@ use super::create::NewContainer;
 use super::exec::{Entrance, Exec};
 use super::input::ContainerInput;
 use super::log::LogWriter;
+use super::output::ContainerOutput;
 use super::protocol::{ExitStatus, Failure, Reply, Request, ShimConfig};
 use super::rootfs::Rootfs;
 use super::{leftovers, protocol, signal, streams};
@@ -42,7 +43,7 @@ const DRAIN_BOUND: usize = 4 << 20;
 /// How long an exited container's shim waits to be forgotten.
 const LINGER: Duration = Duration::from_secs(10);
 /// Bytes of output that are read at once.
-const CHUNK: usize = 32 * 1024;
+const CHUNK: usize = 64 * 1024;
 /// Connections that are served at once; more wait to be accepted. Two for each further process, and others.
 const MOST_CONNECTIONS: usize = 1200;
 
@@ -55,13 +56,15 @@ pub(super) struct Server {
     owns_pids: bool,
     cgroup: Cgroup,
     rootfs: Option<Rootfs>,
-    outputs: Vec<(Channel, OwnedFd)>,
+    outputs: Vec<ContainerOutput>,
     input: ContainerInput,
     terminal: Option<OwnedFd>,
     log: Option<LogWriter>,
     listener: UnixListener,
     signals: SignalFd,
     connections: Vec<Connection>,
+    /// What was read last. Its pages are touched by output alone, and most containers write little.
+    buffer: Vec<u8>,
     /// Until the container has exited.
     entrance: Option<Entrance>,
     execs: Vec<Exec>,
@@ -130,6 +133,7 @@ impl Server {
             listener,
             signals,
             connections: Vec::new(),
+            buffer: vec![0; CHUNK],
             entrance: Some(new.entrance),
             execs: Vec::new(),
             life: Life::Running,
@@ -170,20 +174,22 @@ impl Server {
             waits.add_borrowed(Ready::Input, descriptor, PollFlags::OUT);
         }
         let bound = if matches!(self.life, Life::Running) { OUTPUT_BOUND } else { DRAIN_BOUND };
-        for (channel, descriptor) in &self.outputs {
-            let room = |connection: &Connection| connection.has_room(&Process::First, *channel, bound);
-            if self.connections.iter().all(room) {
-                waits.add(Ready::Output(*channel), descriptor, PollFlags::IN);
+        let now = Instant::now();
+        for output in &self.outputs {
+            let channel = output.channel();
+            let room = |connection: &Connection| connection.has_room(&Process::First, channel, bound);
+            if self.connections.iter().all(room) && self.rest_of(output, now).is_none() {
+                waits.add(Ready::Output(channel), output, PollFlags::IN);
             }
         }
-        self.poll_execs(&mut waits);
+        self.poll_execs(&mut waits, now);
         for (index, connection) in self.connections.iter().enumerate() {
             if let Some(flags) = connection.interest(self.wants_input_of(connection)) {
                 waits.add(Ready::Connection(index), connection, flags);
             }
         }
         let Poll { who, mut polled } = waits;
-        match poll(&mut polled, self.timeout().as_ref()) {
+        match poll(&mut polled, self.timeout(now).as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -202,16 +208,22 @@ impl Server {
         }
     }
 
-    fn timeout(&self) -> Option<Timespec> {
+    /// Until when an output is left alone. Nobody waits for one that is about to end.
+    fn rest_of(&self, output: &ContainerOutput, now: Instant) -> Option<Instant> {
+        output.rests_until(now).filter(|_| matches!(self.life, Life::Running))
+    }
+
+    fn timeout(&self, now: Instant) -> Option<Timespec> {
         let until = match &self.life {
             Life::Running => None,
             Life::Draining { deadline, .. } => Some(*deadline),
             Life::Exited { since, .. } if since.elapsed() < LINGER => Some(*since + LINGER),
             Life::Exited { .. } => None,
         };
-        let first = until.into_iter().chain(self.exec_deadline()).min()?;
-        let left = first.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-        Timespec::try_from(left).ok()
+        let outputs = self.outputs.iter().chain(self.execs.iter().flat_map(|exec| &exec.outputs));
+        let rests = outputs.filter_map(|output| self.rest_of(output, now));
+        let first = until.into_iter().chain(self.exec_deadline()).chain(rests).min()?;
+        Timespec::try_from(first.saturating_duration_since(now)).ok()
     }
 
     fn handle(&mut self, who: Ready, flags: PollFlags) {
@@ -276,8 +288,7 @@ impl Server {
     }
 
     fn copy_output(&mut self, channel: Channel) {
-        let mut buffer = [0; CHUNK];
-        let Some(bytes) = streams::read_output(&mut self.outputs, channel, &mut buffer) else { return };
+        let Some(bytes) = streams::read_output(&mut self.outputs, channel, &mut self.buffer) else { return };
         if let Some(log) = &mut self.log
             && let Err(error) = log.write(channel, bytes, SystemTime::now())
         {
