@@ -30,6 +30,8 @@ pub struct HostAbilities {
     pub disk_rates: bool,
     /// Processors.
     pub cpus: usize,
+    /// The kernel's version and revision.
+    pub kernel: (u64, u64),
 }
 
 impl HostAbilities {
@@ -49,6 +51,7 @@ impl HostAbilities {
             disk_weight: offers("io.weight") || offers("io.bfq.weight"),
             disk_rates: offers("io.max"),
             cpus: std::thread::available_parallelism()?.get(),
+            kernel: kernel(&rustix::system::uname().release().to_string_lossy()),
         })
     }
 
@@ -61,6 +64,12 @@ impl HostAbilities {
     pub fn may_raise_limits(&self) -> bool {
         self.capabilities.contains("CAP_SYS_RESOURCE")
     }
+}
+
+/// Version and revision; what follows them is the distribution's. 0 for what is no number.
+fn kernel(release: &str) -> (u64, u64) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Whether containers' cgroups have this file, by the one that is above them.
@@ -92,6 +101,7 @@ impl HostAbilities {
             disk_weight: true,
             disk_rates: true,
             cpus: 4,
+            kernel: (6, 12),
         }
     }
 }
@@ -99,6 +109,13 @@ impl HostAbilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_is_known_by_its_first_two_numbers() {
+        assert_eq!(kernel("6.1.0-42-cloud-amd64"), (6, 1));
+        assert_eq!(kernel("5.15-rc3"), (5, 15));
+        assert_eq!(kernel("unknown"), (0, 0));
+    }
 
     #[test]
     fn a_capability_counts_where_it_is_effective_and_bounding() {

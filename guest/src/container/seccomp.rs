@@ -1,7 +1,5 @@
-//! The system calls that a container may make: Docker's default profile, and one rule of our own.
-//!
-//! Sockets of the machine's own transport (AF_VSOCK) are refused to every container that is not privileged, even
-//! without a profile: vsock knows no namespaces, and behind it is the host.
+//! The system calls that a container may make: Docker's default profile, or one that the client brings along. What
+//! no container may whatever its profile says, sockets of the machine's own transport, the shim sees to.
 
 use holm_api::models::HostConfig;
 use oci_spec::runtime::{
@@ -9,35 +7,47 @@ use oci_spec::runtime::{
     LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
 };
 
+use super::SpecError;
+use super::abilities::HostAbilities;
 use super::security::{Profile, Security};
+use profile::Surroundings;
 
+mod profile;
 mod table;
 
-const AF_VSOCK: u64 = 40;
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 /// `CLONE_NEW*` but for time (sched.h): a namespace is an administrator's to make.
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
-/// The filter for a container with these capabilities; `None` for a privileged one.
-pub(super) fn filter(host: &HostConfig, security: &Security, capabilities: &[&str]) -> Option<LinuxSeccomp> {
-    if host.privileged == Some(true) {
-        return None;
-    }
-    let (default, rules) = match security.profile {
-        Profile::Default => (LinuxSeccompAction::ScmpActErrno, default_rules(capabilities)),
-        Profile::Unconfined => {
-            let vsock = argument(LinuxSeccompOperator::ScmpCmpEq, AF_VSOCK);
-            (LinuxSeccompAction::ScmpActAllow, vec![refuse("socket", EPERM, Some(vsock))])
+/// The filter for a container with these capabilities; `None` where there is none. A privileged container has only one
+/// of its own.
+pub(super) fn filter(
+    host: &HostConfig,
+    security: &Security,
+    capabilities: &[&str],
+    abilities: &HostAbilities,
+) -> Result<Option<LinuxSeccomp>, SpecError> {
+    let privileged = host.privileged == Some(true);
+    match &security.profile {
+        Profile::Own(text) => {
+            let processor = std::env::consts::ARCH;
+            profile::load(text, &Surroundings { capabilities, processor, kernel: abilities.kernel })
         }
-    };
+        Profile::Default if !privileged => Ok(Some(default(capabilities))),
+        Profile::Default | Profile::Unconfined => Ok(None),
+    }
+}
+
+/// Docker's.
+fn default(capabilities: &[&str]) -> LinuxSeccomp {
     let built = LinuxSeccompBuilder::default()
-        .default_action(default)
+        .default_action(LinuxSeccompAction::ScmpActErrno)
         .default_errno_ret(EPERM)
         .architectures(architectures())
-        .syscalls(rules)
+        .syscalls(default_rules(capabilities))
         .build();
-    Some(built.expect("no field is missing that has to be there"))
+    built.expect("no field is missing that has to be there")
 }
 
 fn default_rules(capabilities: &[&str]) -> Vec<LinuxSyscall> {
@@ -50,8 +60,8 @@ fn default_rules(capabilities: &[&str]) -> Vec<LinuxSyscall> {
         let same = argument(LinuxSeccompOperator::ScmpCmpEq, *personality);
         rules.push(allow(&["personality"], Some(same)));
     }
-    for operator in [LinuxSeccompOperator::ScmpCmpLt, LinuxSeccompOperator::ScmpCmpGt] {
-        rules.push(allow(&["socket"], Some(argument(operator, AF_VSOCK))));
+    for (operator, family) in table::SOCKET_FAMILIES {
+        rules.push(allow(&["socket"], Some(argument(*operator, *family))));
     }
     if !has("CAP_SYS_ADMIN") {
         // libcontainer takes the mask from the second value and what is to be left from the first; runc does it
@@ -64,7 +74,9 @@ fn default_rules(capabilities: &[&str]) -> Vec<LinuxSyscall> {
             .build();
         rules.push(allow(&["clone"], Some(without.expect("all fields are set"))));
         // Its flags are in memory, out of a filter's sight; the C library then takes clone.
-        rules.push(refuse("clone3", ENOSYS, None));
+        let mut clone3 = allow(&["clone3"], None);
+        clone3.set_action(LinuxSeccompAction::ScmpActErrno).set_errno_ret(Some(ENOSYS));
+        rules.push(clone3);
     }
     rules
 }
@@ -77,12 +89,6 @@ fn allow(names: &[&str], argument: Option<LinuxSeccompArg>) -> LinuxSyscall {
         None => rule,
     };
     rule.build().expect("names and action are set")
-}
-
-fn refuse(name: &str, errno: u32, argument: Option<LinuxSeccompArg>) -> LinuxSyscall {
-    let mut rule = allow(&[name], argument);
-    rule.set_action(LinuxSeccompAction::ScmpActErrno).set_errno_ret(Some(errno));
-    rule
 }
 
 fn argument(operator: LinuxSeccompOperator, value: u64) -> LinuxSeccompArg {
@@ -101,43 +107,86 @@ fn architectures() -> Vec<Arch> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    fn rules(profile: Profile, capabilities: &[&str]) -> Vec<LinuxSyscall> {
+    fn made(profile: Profile, host: &HostConfig, capabilities: &[&str]) -> Option<LinuxSeccomp> {
         let security = Security { profile, ..Security::default() };
-        let filter = filter(&HostConfig::default(), &security, capabilities).unwrap();
-        filter.syscalls().clone().unwrap()
+        filter(host, &security, capabilities, &HostAbilities::unlimited()).unwrap()
+    }
+
+    fn rules(capabilities: &[&str]) -> Vec<LinuxSyscall> {
+        default(capabilities).syscalls().clone().unwrap()
     }
 
     fn named<'a>(rules: &'a [LinuxSyscall], name: &str) -> Vec<&'a LinuxSyscall> {
         rules.iter().filter(|rule| rule.names().iter().any(|other| other == name)).collect()
     }
 
+    /// Every call by itself, with the conditions under which what happens.
+    fn apart(filter: &LinuxSeccomp) -> BTreeSet<String> {
+        let rules = filter.syscalls().iter().flatten();
+        rules
+            .flat_map(|rule| {
+                let what =
+                    |name| format!("{name} {:?} {:?} {:?}", rule.action(), rule.errno_ret(), arguments(rule));
+                rule.names().iter().map(what).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    fn arguments(rule: &LinuxSyscall) -> Vec<(usize, u64, u64, String)> {
+        let parts =
+            |a: &LinuxSeccompArg| (a.index(), a.value(), a.value_two().unwrap_or(0), format!("{:?}", a.op()));
+        rule.args().iter().flatten().map(parts).collect()
+    }
+
     #[test]
-    fn vsock_is_refused_with_and_without_a_profile() {
-        let rules_of_default = rules(Profile::Default, &["CAP_SYS_ADMIN"]);
-        for rule in named(&rules_of_default, "socket") {
-            let argument = rule.args().as_ref().unwrap()[0];
-            assert_eq!(argument.value(), AF_VSOCK);
-            assert!(matches!(
-                argument.op(),
-                LinuxSeccompOperator::ScmpCmpLt | LinuxSeccompOperator::ScmpCmpGt
-            ));
+    #[ignore = "wants moby's own profile in $MOBYS_PROFILE: `make mobys-profile`"]
+    fn the_default_profile_is_mobys() {
+        let text = std::fs::read_to_string(std::env::var("MOBYS_PROFILE").unwrap()).unwrap();
+        let mut sets = vec![Vec::new(), crate::container::capabilities::NAMES.to_vec()];
+        sets.extend(crate::container::capabilities::NAMES.iter().map(|name| vec![*name]));
+        for capabilities in sets {
+            let here = Surroundings {
+                capabilities: &capabilities,
+                processor: std::env::consts::ARCH,
+                kernel: (6, 12),
+            };
+            let theirs = profile::load(&text, &here).unwrap().unwrap();
+            let ours = default(&capabilities);
+            assert_eq!(apart(&ours), apart(&theirs), "with {capabilities:?}");
+            assert_eq!(ours.architectures(), theirs.architectures());
+            assert_eq!(ours.default_action(), theirs.default_action());
+            assert_eq!(ours.default_errno_ret(), theirs.default_errno_ret());
         }
-        assert!(named(&rules_of_default, "socketcall").is_empty());
-        let unconfined = rules(Profile::Unconfined, &[]);
-        assert_eq!(named(&unconfined, "socket")[0].action(), LinuxSeccompAction::ScmpActErrno);
+    }
+
+    #[test]
+    fn sockets_of_the_machine_and_of_the_kernels_ciphers_are_not_allowed() {
+        let rules = rules(&["CAP_SYS_ADMIN"]);
+        let conditions: Vec<_> = named(&rules, "socket").into_iter().flat_map(arguments).collect();
+        let allowed = |family: u64| {
+            conditions.iter().any(|(_, value, _, operator)| match operator.as_str() {
+                "ScmpCmpLt" => family < *value,
+                "ScmpCmpGt" => family > *value,
+                _ => family == *value,
+            })
+        };
+        let (alg, vsock) = (38, 40);
+        assert!((0..64).all(|family| allowed(family) == (family != alg && family != vsock)));
     }
 
     #[test]
     fn capabilities_bring_their_calls() {
-        assert!(named(&rules(Profile::Default, &[]), "mount").is_empty());
-        assert_eq!(named(&rules(Profile::Default, &["CAP_SYS_ADMIN"]), "mount").len(), 1);
+        assert!(named(&rules(&[]), "mount").is_empty());
+        assert_eq!(named(&rules(&["CAP_SYS_ADMIN"]), "mount").len(), 1);
     }
 
     #[test]
     fn namespaces_cannot_be_cloned_without_being_an_administrator() {
-        let rules = rules(Profile::Default, &[]);
+        let rules = rules(&[]);
         let clone = named(&rules, "clone");
         let argument = clone[0].args().as_ref().unwrap()[0];
         assert_eq!((clone.len(), argument.value(), argument.value_two()), (1, 0, Some(0x7e02_0000)));
@@ -145,8 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_privileged_container_has_no_filter() {
+    fn a_privileged_container_has_no_filter_but_its_own() {
         let host = HostConfig { privileged: Some(true), ..Default::default() };
-        assert!(filter(&host, &Security::default(), &[]).is_none());
+        let own = r#"{"defaultAction":"SCMP_ACT_LOG"}"#;
+        assert!(made(Profile::Default, &host, &[]).is_none());
+        assert!(made(Profile::Unconfined, &HostConfig::default(), &[]).is_none());
+        assert_eq!(
+            made(Profile::Own(own.to_owned()), &host, &[]).unwrap().default_action(),
+            LinuxSeccompAction::ScmpActLog
+        );
     }
 }

@@ -199,7 +199,7 @@ fn linux(
         .set_cgroups_path(Some(cgroup::path(host, input.id)))
         .set_resources(Some(resources))
         .set_devices((!nodes.is_empty()).then_some(nodes))
-        .set_seccomp(seccomp::filter(host, security, capabilities))
+        .set_seccomp(seccomp::filter(host, security, capabilities, abilities)?)
         .set_sysctl(Some(sysctls::sysctls(host, namespaces)?))
         .set_masked_paths(Some(paths(&host.masked_paths, &MASKED)))
         .set_readonly_paths(Some(paths(&host.readonly_paths, &READ_ONLY)));

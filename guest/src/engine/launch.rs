@@ -21,7 +21,7 @@ use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{SpecInput, spec};
 use crate::network::{Endpoint, EndpointRequest, loopback_only};
 use crate::shim::client::{self, ShimClient, Streams};
-use crate::shim::protocol::{Failure, FailureKind, ShimConfig, Stdin, WindowSize};
+use crate::shim::protocol::{Failure, FailureKind, ShimConfig, Stdin, Vsock, WindowSize};
 
 /// Docker's exit code of a container that could not be started.
 const EXIT_NOT_STARTED: i32 = 128;
@@ -206,6 +206,7 @@ fn shim_config(
         user: config.user.clone().unwrap_or_default(),
         groups: definition.host.group_add.clone().unwrap_or_default(),
         log: logging::log_file(definition, folder)?,
+        vsock: if definition.host.privileged == Some(true) { Vsock::Allowed } else { Vsock::Refused },
         exit_file: exit_file(folder),
     })
 }

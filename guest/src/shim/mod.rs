@@ -24,6 +24,7 @@ mod serve;
 mod signal;
 pub(crate) mod sources;
 mod streams;
+mod vsock;
 
 use std::fs;
 use std::io::{self, Write};
@@ -38,7 +39,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 
 use log::LogWriter;
-use protocol::{Created, Failure, ShimConfig};
+use protocol::{Created, Failure, ShimConfig, Vsock};
 use serve::Server;
 
 /// Keeps the container of this bundle until it has exited and the engine has forgotten it.
@@ -82,6 +83,9 @@ fn prepare(bundle: &Path) -> Result<(Server, i32), Failure> {
     let listener = listen(&config).map_err(failed("cannot listen"))?;
     let log = config.log.clone().map(LogWriter::open).transpose().map_err(failed("cannot open the log"))?;
     let own_score = fs::read("/proc/self/oom_score_adj").map_err(failed("cannot read oom_score_adj"))?;
+    if config.vsock == Vsock::Refused {
+        vsock::refuse()?;
+    }
     let container = create::create(bundle, &config, spec);
     // libcontainer gives the container its score by taking it on first.
     let restored = fs::write("/proc/self/oom_score_adj", own_score);

@@ -68,6 +68,8 @@ pub struct ShimConfig {
     pub stdin: Stdin,
     /// Where output is kept; `None` keeps none.
     pub log: Option<LogFile>,
+    /// Whether it may talk to the machine's host.
+    pub vsock: Vsock,
     /// Where the exit status is written (temporary name, rename) before anyone is told of it.
     pub exit_file: PathBuf,
 }
@@ -133,6 +135,15 @@ pub enum Stdin {
     Open,
     /// Closed when the first attached client ends its writing direction (`StdinOnce`).
     Once,
+}
+
+/// Sockets of the machine's own transport, AF_VSOCK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Vsock {
+    /// To no process of the container, whatever its seccomp profile.
+    Refused,
+    /// To a privileged one's.
+    Allowed,
 }
 
 /// A log in Docker's `json-file` format.

@@ -21,7 +21,7 @@ use crate::container::abilities::HostAbilities;
 use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{Joined, SpecInput, spec};
 use crate::shim::client::{self, ShimClient, ShimError, Streams};
-use crate::shim::protocol::{LogFile, Overlay, ShimConfig, Stdin};
+use crate::shim::protocol::{LogFile, Overlay, ShimConfig, Stdin, Vsock};
 
 /// A test that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -119,6 +119,7 @@ impl Machine {
             terminal: None,
             stdin: Stdin::Null,
             log: Some(LogFile { path: folder.join("log"), max_size: None, max_files: 1 }),
+            vsock: Vsock::Refused,
             exit_file: folder.join("exit.json"),
             id,
         };
