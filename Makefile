@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps build image demo test lint cross-check unit fuzz-briefly integration test-full bench fuzz clean
+.PHONY: help deps build image demo test lint cross-check unit mobys-profile fuzz-briefly integration test-full bench fuzz clean
 # One thing at a time: cargo uses all processors by itself, and output stays readable.
 .NOTPARALLEL:
 
@@ -38,7 +38,7 @@ demo: image ## run hello-world in a real machine, from a registry on this comput
 	@.ci/deps machine registry
 	tests/demo
 
-test: lint cross-check unit fuzz-briefly image integration ## everything that decides about a change
+test: lint cross-check unit mobys-profile fuzz-briefly image integration ## everything that decides about a change
 
 lint: ## formatting, clippy, licences, known vulnerabilities
 	@.ci/deps build
@@ -53,6 +53,10 @@ cross-check: ## type-check the host's crates for Windows and macOS
 unit: ## tests beside the code
 	@.ci/deps build test
 	cargo test --locked --workspace --exclude holm-tests
+
+mobys-profile: ## our default seccomp profile against moby's
+	@.ci/deps build moby
+	.ci/mobys-profile
 
 fuzz-briefly: ## ten seconds a fuzz target
 	BOLERO_RANDOM_TEST_TIME_MS=10000 cargo test --locked --workspace --exclude holm-tests fuzz::

@@ -394,6 +394,19 @@ fn a_container_by_dockers_defaults_is_kept_from_the_machine() {
         let told = machine.run_default(&["/bin/probe"], unconfined).await;
         assert!(told.starts_with("vsock EPERM\ninet 0\nclone 0\nclone-user 0\n"), "{told}");
         assert!(told.contains("mknod 0\ndisk EPERM\n"), "{told}");
+        // A profile of one's own, as runc reads masks: namespaces are refused, and nothing else is.
+        let own = json!({ "defaultAction": "SCMP_ACT_ALLOW", "archMap": [{ "architecture": "SCMP_ARCH_X86_64" }],
+            "syscalls": [
+                { "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
+                  "args": [{ "index": 0, "value": 0x1000_0000, "valueTwo": 0x1000_0000,
+                             "op": "SCMP_CMP_MASKED_EQ" }] },
+                { "name": "mknod", "action": "SCMP_ACT_ERRNO", "excludes": { "caps": ["CAP_SYS_TIME"] } },
+                { "name": "mknodat", "action": "SCMP_ACT_ERRNO", "excludes": { "caps": ["CAP_SYS_TIME"] } },
+            ] });
+        let own = HostConfig { security_opt: Some(vec![format!("seccomp={own}")]), ..Default::default() };
+        let told = machine.run_default(&["/bin/probe"], own).await;
+        assert!(told.starts_with("vsock EPERM\ninet 0\nclone 0\nclone-user ENOSYS\n"), "{told}");
+        assert!(told.contains("mknod EPERM\n"), "{told}");
     });
 }
 

@@ -10,6 +10,7 @@ on_every_machine!(
     our_own_program_is_not_overwritten,
     no_descriptor_of_ours_is_inherited,
     devices_and_cgroups_are_not_reached,
+    a_seccomp_profile_of_ones_own_decides,
 );
 
 /// What a shell in a new container complains about.
@@ -97,4 +98,27 @@ fn devices_and_cgroups_are_not_reached(machine: Machine) {
         assert!(refused.iter().any(|words| said.contains(words)), "{script}: {said}");
     }
     assert!(!home.holm(&["ps", "-aq"]).ok().contains(char::is_alphanumeric), "--rm left something");
+}
+
+fn a_seccomp_profile_of_ones_own_decides(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    let file = home.path().join("profile.json");
+    let own = format!("seccomp={}", file.display());
+    let flags = ["--security-opt", own.as_str()];
+    let refuses = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}"#;
+    std::fs::write(&file, refuses).unwrap();
+    let said = complaint(&home, &flags, "mkdir /tmp/new");
+    assert!(said.contains("No space left on device"), "{said}");
+    // Also for those who come later.
+    home.holm(&["run", "-d", "--name", "own", flags[0], flags[1], "busybox", "sleep", "1000"]).ok();
+    let later = home.holm(&["exec", "own", "mkdir", "/tmp/new"]);
+    assert!(later.stderr.contains("No space left on device"), "{later}");
+    home.holm(&["rm", "-f", "own"]).ok();
+
+    std::fs::write(&file, r#"{"defaultAction": "SCMP_ACT_HOPE"}"#).unwrap();
+    let ran = home.holm(&["run", "--rm", flags[0], flags[1], "busybox", "true"]);
+    assert_eq!(ran.status, 125, "{ran}");
+    assert!(ran.stderr.contains("string SCMP_ACT_HOPE is not a valid action for seccomp"), "{ran}");
+    home.holm(&["run", "--rm", "--security-opt", "seccomp=builtin", "busybox", "true"]).ok();
 }
