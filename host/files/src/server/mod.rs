@@ -6,6 +6,8 @@
 mod attributes;
 mod changes;
 mod data;
+#[cfg(all(test, target_os = "linux"))]
+mod fuzz;
 mod handles;
 mod listing;
 mod locks;
@@ -16,6 +18,8 @@ pub(crate) mod owners;
 mod places;
 mod replay;
 mod session;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
