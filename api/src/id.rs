@@ -83,6 +83,10 @@ hex_id! {
     NetworkId
 }
 hex_id! {
+    /// Names one container's place on one network. Only the engine makes them.
+    EndpointId
+}
+hex_id! {
     /// Names one process started in a running container. Only the engine makes them.
     ExecId
 }

@@ -13,7 +13,7 @@ pub mod stream;
 
 pub use digest::{Digest, ParseDigestError};
 pub use duration::human_duration;
-pub use id::{ContainerId, ContainerRef, ExecId, NetworkId, ParseIdError};
+pub use id::{ContainerId, ContainerRef, EndpointId, ExecId, NetworkId, ParseIdError};
 pub use reference::{DEFAULT_REGISTRY, ParseReferenceError, Reference};
 
 /// The Engine API's bodies, as generated from moby's published description of version 1.51.

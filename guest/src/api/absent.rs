@@ -51,9 +51,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::GET, "/images/get", "save images"),
     (Method::GET, "/images/search", "search registries"),
     (Method::GET, "/distribution/{*name}", "look into registries"),
-    (Method::POST, "/networks/create", "make networks"),
-    (Method::POST, "/networks/{id}/connect", "connect containers to further networks"),
-    (Method::POST, "/networks/{id}/disconnect", "disconnect containers from networks"),
     (Method::GET, "/plugins", "run plugins"),
 ];
 

@@ -12,7 +12,7 @@ use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::version::ApiVersion;
 use crate::api::{containers, images, reply, volumes};
-use crate::engine::{Engine, NetworkMode};
+use crate::engine::Engine;
 
 /// `GET /info`
 pub(super) async fn info(State(engine): State<Arc<Engine>>) -> Response {
@@ -35,7 +35,7 @@ fn counts(engine: &Engine) -> Value {
     let running = count(&["running", "restarting"]);
     let paused = count(&["paused"]);
     json!({
-        "ID": engine.networks().id(NetworkMode::Host).as_str(),
+        "ID": engine.networks().machine_id().as_str(),
         "Containers": states.len(),
         "ContainersRunning": running,
         "ContainersPaused": paused,

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use holm_api::ContainerId;
-use holm_api::models::HostConfig;
+use holm_api::models::{EndpointSettings, HostConfig};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot, watch};
 
 use super::EngineError;
 use super::health::Health;
 use super::mounts::AnonymousVolumes;
+use super::networks::Network;
 use super::records::{Definition, Status};
 use crate::shim::client::{Output, Streams};
 use crate::shim::protocol::WindowSize;
@@ -39,6 +40,10 @@ pub(super) enum Request {
     Unpause(Answer<()>),
     /// Give it another name.
     Rename(String, Answer<()>),
+    /// Put it on a network.
+    Connect(Arc<Network>, Box<EndpointSettings>, Answer<()>),
+    /// Take it off one, by its name.
+    Disconnect(String, Answer<()>),
     /// Change its limits and its restart policy.
     Update(Box<HostConfig>, Answer<()>),
     /// Whether `--rm` holds: not between the two halves of a restart by a client.
@@ -208,6 +213,20 @@ impl Container {
     /// Changes what `wish` says of its limits and its restart policy. Checked by [`super::Engine::update`].
     pub(super) async fn update(&self, wish: HostConfig) -> Result<(), EngineError> {
         self.ask(|answer| Request::Update(Box::new(wish), answer)).await
+    }
+
+    /// Puts it on a network, at once where it runs.
+    pub(super) async fn connect(
+        &self,
+        network: Arc<Network>,
+        wish: EndpointSettings,
+    ) -> Result<(), EngineError> {
+        self.ask(|answer| Request::Connect(network, Box::new(wish), answer)).await
+    }
+
+    /// Takes it off a network.
+    pub(super) async fn disconnect(&self, network: String) -> Result<(), EngineError> {
+        self.ask(|answer| Request::Disconnect(network, answer)).await
     }
 
     /// Removes it where it is at rest.

@@ -12,7 +12,7 @@ use super::mounts::AnonymousVolumes;
 use super::networks::NetworkMode;
 use super::records::{self, Definition, Durability, Origin, Status};
 use super::volumes::blocking;
-use super::{Engine, EngineError, keeper, logging, names, validate};
+use super::{Engine, EngineError, keeper, logging, names, networks, validate};
 use crate::container::etc_files::EtcFiles;
 use crate::container::merge::merge;
 use crate::container::{self, Joined, SpecInput};
@@ -46,6 +46,7 @@ impl Engine {
     /// Makes a container.
     pub(crate) async fn create(self: &Arc<Self>, request: CreateRequest) -> Result<Created, EngineError> {
         validate::check(&request.config, &request.host)?;
+        networks::check_wishes(self.networks(), &request.endpoints)?;
         let image = self.image_for(&request)?;
         // Until the container is in the table nothing else keeps its layers.
         let hold = self.images().hold(&image);
@@ -139,9 +140,10 @@ fn definition(
     }
     engine.pin_joined(&mut host);
     let network = NetworkMode::of(&host).ok().flatten();
-    if let Some(network) = network {
+    if let Some(network) = &network {
         host.network_mode = Some(network.name().to_owned());
     }
+    let endpoints = engine.wished_endpoints(network.as_ref(), endpoints);
     if config.hostname.as_deref().is_none_or(str::is_empty) {
         config.hostname = Some(match network {
             Some(NetworkMode::Host) => engine.machine().hostname().to_owned(),

@@ -18,6 +18,8 @@ pub(crate) enum ErrorKind {
     Unauthorized,
     /// What was named does not exist.
     NotFound,
+    /// It is not to be had, whoever asks.
+    Forbidden,
     /// It exists and is in a state that does not allow it.
     Conflict,
     /// It will exist one day.
@@ -70,6 +72,12 @@ pub(crate) enum EngineError {
     /// Only running containers take signals.
     #[error("container {0} is not running")]
     NotRunning(String),
+    /// Something else that was named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// What nobody may do.
+    #[error("{0}")]
+    Forbidden(String),
     /// Another rule about what can be done in which state.
     #[error("{0}")]
     Conflict(String),
@@ -131,7 +139,8 @@ impl EngineError {
                 FailureKind::Other => ErrorKind::Internal,
             },
             Self::While { cause, .. } => cause.kind(),
-            Self::NoSuchFile { .. } => ErrorKind::NotFound,
+            Self::NoSuchFile { .. } | Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::Volume(error) => super::volumes::kind(&error.problem),
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Unavailable(_) => ErrorKind::Unavailable,
@@ -180,9 +189,7 @@ impl From<SpecError> for EngineError {
 
 impl From<NetworkError> for EngineError {
     fn from(error: NetworkError) -> Self {
-        match error {
-            NetworkError::Kernel { step, cause } => Self::System { doing: format!("cannot {step}"), cause },
-            other => Self::Internal(format!("failed to set up container networking: {other}")),
-        }
+        let NetworkError::Kernel { step, cause } = error;
+        Self::System { doing: format!("cannot {step}"), cause }
     }
 }

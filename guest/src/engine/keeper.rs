@@ -2,9 +2,9 @@
 //! one after the other, the rules (`state`) say what follows, and it is done here.
 
 mod change;
+mod networks;
 mod pause;
 
-use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,11 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::container::{Answer, Attached, Container, Purpose, REQUESTS, Request, Signal, Start, Starter};
-use super::events::{Actor, Subject};
 use super::health;
 use super::launch::{self, LaunchFailure, Launched};
 use super::mounts::AnonymousVolumes;
-use super::networks::NetworkMode;
 use super::records::{self, Definition, Status};
 use super::state::{Action, Event, Refusal, State};
 use super::{Engine, EngineError};
@@ -146,6 +144,10 @@ impl Keeper {
             Request::Pause(answer) => drop(answer.send(self.pause().await)),
             Request::Unpause(answer) => drop(answer.send(self.unpause())),
             Request::Rename(name, answer) => drop(answer.send(self.rename(&name).await)),
+            Request::Connect(network, wish, answer) => {
+                drop(answer.send(self.connect(&network, *wish).await));
+            }
+            Request::Disconnect(network, answer) => drop(answer.send(self.disconnect(&network).await)),
             Request::Update(wish, answer) => drop(answer.send(self.update(&wish).await)),
             Request::KeepAfterExit(keep) => self.keep_after_exit = keep,
             Request::ShutDown(answer) => {
@@ -185,12 +187,12 @@ impl Keeper {
         // What follows may be the container's removal, which takes it again.
         drop(alone);
         match launched {
-            Ok(Launched { shim, pid, endpoint }) => {
+            Ok(Launched { shim, pid, endpoints }) => {
                 self.exit = Some(exit_of(shim.clone()));
                 self.shim = Some(shim);
-                self.status.send_modify(|status| status.endpoint = endpoint);
+                self.status.send_modify(|status| status.endpoints = endpoints);
                 self.follow(Event::Started { pid, at: Utc::now() }).await;
-                self.tell_network("connect");
+                self.tell_networks("connect");
                 self.tell("start", []);
                 Ok(())
             }
@@ -255,10 +257,8 @@ impl Keeper {
         {
             tracing::warn!("{}: its shim does not end: {error}", self.definition.id.short());
         }
-        let endpoint = self.status.borrow().endpoint.clone();
-        if let Some(endpoint) = endpoint {
-            self.engine.release(&endpoint).await;
-        }
+        let endpoints = self.status.borrow().endpoints.clone();
+        self.engine.leave_networks(&endpoints).await;
         self.engine.unmount_volumes(&self.definition).await;
         self.engine.take_shared_memory(&self.definition);
         if exit.oom_killed {
@@ -267,8 +267,8 @@ impl Keeper {
         let at = i64::try_from(exit.unix_nanos).map_or_else(|_| Utc::now(), DateTime::from_timestamp_nanos);
         let ran = self.status.borrow().life.started_at.map_or(0, |started| (at - started).num_seconds());
         self.tell("die", [("execDuration", ran.to_string()), ("exitCode", exit.code.to_string())]);
-        self.tell_network("disconnect");
-        self.status.send_modify(|status| status.endpoint = None);
+        self.tell_networks("disconnect");
+        self.status.send_modify(|status| status.endpoints.clear());
         self.follow(Event::Exited { code: exit.code, oom_killed: exit.oom_killed, at }).await;
     }
 
@@ -359,21 +359,17 @@ impl Keeper {
         Ok(action)
     }
 
-    fn tell<const N: usize>(&self, action: &str, more: [(&str, String); N]) {
-        self.engine.tell_container(&self.definition, action, more);
+    /// Writes down how it is.
+    fn keep_status(&self) {
+        let folder = self.engine.layout().container(&self.definition.id);
+        if let Err(error) = records::write_status(&folder, &self.status.borrow()) {
+            // As in `apply`.
+            tracing::warn!("{}: its state cannot be kept: {error}", self.definition.id.short());
+        }
     }
 
-    fn tell_network(&self, action: &str) {
-        if self.status.borrow().endpoint.is_none() {
-            return;
-        }
-        let attributes = BTreeMap::from([
-            ("container".to_owned(), self.definition.id.to_string()),
-            ("name".to_owned(), "bridge".to_owned()),
-            ("type".to_owned(), "bridge".to_owned()),
-        ]);
-        let id = self.engine.networks().id(NetworkMode::Bridge).to_string();
-        self.engine.events().tell(Subject::Network, action, Actor { id, attributes });
+    fn tell<const N: usize>(&self, action: &str, more: [(&str, String); N]) {
+        self.engine.tell_container(&self.definition, action, more);
     }
 }
 

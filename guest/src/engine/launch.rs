@@ -14,15 +14,16 @@ use holm_api::network::{GATEWAY_V4, HOST_V4};
 use super::container::{Answer, Attached};
 use super::logging;
 use super::mounts::Served;
-use super::networks::NetworkMode;
 use super::records::Definition;
 use super::{Engine, EngineError, shared_memory};
 use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{SpecInput, spec};
-use crate::network::{Endpoint, EndpointRequest, loopback_only};
+use crate::network::Endpoint;
 use crate::shim::client::{self, ShimClient, Streams};
 use crate::shim::protocol::{Failure, FailureKind, ShimConfig, Stdin, Vsock, WindowSize};
 
+/// moby's words in front of what went wrong with a container's networks.
+const SETTING_UP: &str = "failed to set up container networking";
 /// Docker's exit code of a container that could not be started.
 const EXIT_NOT_STARTED: i32 = 128;
 const EXIT_NOT_EXECUTABLE: i32 = 126;
@@ -33,7 +34,8 @@ const EXIT_NOT_FOUND: i32 = 127;
 pub(super) struct Launched {
     pub(super) shim: ShimClient,
     pub(super) pid: i32,
-    pub(super) endpoint: Option<Endpoint>,
+    /// Its places on networks.
+    pub(super) endpoints: Vec<Endpoint>,
 }
 
 /// A container that does not, with nothing left of the attempt.
@@ -62,15 +64,14 @@ pub(super) async fn launch(
     definition: &Definition,
     attaches: Vec<(Streams, Answer<Attached>)>,
 ) -> Result<Launched, LaunchFailure> {
-    let endpoint = reserve(engine, definition)?;
-    match create_and_start(engine, definition, endpoint.as_ref(), attaches).await {
-        Ok((shim, pid)) => Ok(Launched { shim, pid, endpoint }),
+    let reserved = engine.networks().reserve_all(definition);
+    let endpoints = reserved.map_err(|error| error.while_doing(SETTING_UP))?;
+    match create_and_start(engine, definition, &endpoints, attaches).await {
+        Ok((shim, pid)) => Ok(Launched { shim, pid, endpoints }),
         Err(error) => {
             engine.unmount_volumes(definition).await;
             engine.take_shared_memory(definition);
-            if let Some(endpoint) = &endpoint {
-                engine.release(endpoint).await;
-            }
+            engine.leave_networks(&endpoints).await;
             Err(error.into())
         }
     }
@@ -86,22 +87,10 @@ pub(super) async fn connect(shim: &ShimClient, streams: Streams, answer: Answer<
     drop(answer.send(attached.map_err(EngineError::from)));
 }
 
-fn reserve(engine: &Engine, definition: &Definition) -> Result<Option<Endpoint>, EngineError> {
-    if NetworkMode::of(&definition.host)? != Some(NetworkMode::Bridge) {
-        return Ok(None);
-    }
-    let wish = definition.endpoints.get("bridge").and_then(|wish| wish.mac_address.as_deref());
-    let mac = match wish.filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => Some(text.parse().map_err(|error| EngineError::Invalid(format!("{error}")))?),
-    };
-    Ok(Some(engine.bridge().reserve(&EndpointRequest { address: None, mac })?))
-}
-
 async fn create_and_start(
     engine: &Engine,
     definition: &Definition,
-    endpoint: Option<&Endpoint>,
+    endpoints: &[Endpoint],
     attaches: Vec<(Streams, Answer<Attached>)>,
 ) -> Result<(ShimClient, i32), EngineError> {
     let folder = engine.layout().container(&definition.id);
@@ -127,7 +116,7 @@ async fn create_and_start(
         None => {
             let files = EtcFiles::in_folder(&folder);
             files
-                .write(&etc_content(definition, endpoint)?)
+                .write(&etc_content(definition, endpoints)?)
                 .map_err(EngineError::system("write /etc/hosts"))?;
             files
         }
@@ -151,7 +140,7 @@ async fn create_and_start(
     })?;
     let config = shim_config(engine, definition, &folder, served)?;
     let (shim, pid) = client::launch(engine.program(), &bundle, &spec, &config).await?;
-    match connect_and_start(engine, definition, &shim, pid, endpoint, attaches).await {
+    match connect_and_start(engine, definition, &shim, pid, endpoints, attaches).await {
         Ok(()) => Ok((shim, pid)),
         Err(error) => {
             // A start that failed because the program is missing has ended the container's process already.
@@ -168,14 +157,11 @@ async fn connect_and_start(
     definition: &Definition,
     shim: &ShimClient,
     pid: i32,
-    endpoint: Option<&Endpoint>,
+    endpoints: &[Endpoint],
     attaches: Vec<(Streams, Answer<Attached>)>,
 ) -> Result<(), EngineError> {
-    match (endpoint, NetworkMode::of(&definition.host)?) {
-        (Some(endpoint), _) => engine.bridge().attach(pid, endpoint).await?,
-        (None, Some(NetworkMode::None)) => loopback_only(pid).await?,
-        (None, _) => {}
-    }
+    let joined = engine.join_networks(definition, pid, endpoints).await;
+    joined.map_err(|error| error.while_doing(SETTING_UP))?;
     for (streams, answer) in attaches {
         connect(shim, streams, answer).await;
     }
@@ -225,7 +211,7 @@ fn window_size(definition: &Definition) -> WindowSize {
     WindowSize { rows: side(0), columns: side(1) }
 }
 
-fn etc_content(definition: &Definition, endpoint: Option<&Endpoint>) -> Result<EtcContent, EngineError> {
+fn etc_content(definition: &Definition, endpoints: &[Endpoint]) -> Result<EtcContent, EngineError> {
     let (config, host) = (&definition.config, &definition.host);
     let extra_hosts = host.extra_hosts.iter().flatten().map(|text| extra_host(text));
     let nameservers: Vec<IpAddr> = match host.dns.as_deref() {
@@ -240,7 +226,7 @@ fn etc_content(definition: &Definition, endpoint: Option<&Endpoint>) -> Result<E
     Ok(EtcContent {
         hostname: config.hostname.clone().unwrap_or_default(),
         domainname: config.domainname.clone().filter(|name| !name.is_empty()),
-        addresses: endpoint.iter().map(|endpoint| endpoint.address.into()).collect(),
+        addresses: endpoints.iter().flat_map(Endpoint::places).map(|place| place.address.addr()).collect(),
         extra_hosts: extra_hosts.collect::<Result<_, _>>()?,
         nameservers,
         search: host.dns_search.clone().unwrap_or_default(),

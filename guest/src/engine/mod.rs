@@ -4,7 +4,7 @@
 //!   Engine ── table ──► Container (a handle) ── requests ──► keeper (a task a container)
 //!     │                      ▲ status (watched)                 │ state.rs: the rules
 //!     │                      └──────────────────────────────────┤ launch.rs: shim, network, streams
-//!     └─ images, layers, bridge, events                         └ records.rs: its folder
+//!     └─ images, layers, networks, events                         └ records.rs: its folder
 //! ```
 
 mod attach;
@@ -27,7 +27,6 @@ mod machine;
 mod mounts;
 mod names;
 mod networks;
-
 mod prune;
 mod records;
 mod recover;
@@ -57,7 +56,7 @@ pub(crate) use logging::{
 };
 pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
 pub(crate) use mounts::AnonymousVolumes;
-pub(crate) use networks::{NetworkMode, Networks, PREDEFINED};
+pub(crate) use networks::{CreateNetwork, Ipam, IpamConfig, Network, Networks, dns_names, has_embedded_dns};
 pub(crate) use records::{Definition, Status};
 pub(crate) use run::{EngineArgs, run};
 pub(crate) use state::{Life, State};
@@ -74,7 +73,6 @@ use holm_api::ContainerId;
 use crate::container::abilities::HostAbilities;
 use crate::image::Images;
 use crate::layout::Layout;
-use crate::network::{Bridge, Endpoint};
 use crate::services::Services;
 use crate::snapshot::Layers;
 use crate::volume::Volumes;
@@ -94,7 +92,6 @@ pub(crate) struct Engine {
     computer: Option<PathBuf>,
     layers: Arc<Layers>,
     images: Images,
-    bridge: Bridge,
     networks: Networks,
     /// What only the host can do.
     services: Services,
@@ -103,6 +100,8 @@ pub(crate) struct Engine {
     pruning_containers: tokio::sync::Mutex<()>,
     /// Held by the one prune of volumes that may run.
     pruning_volumes: tokio::sync::Mutex<()>,
+    /// Likewise of networks.
+    pruning_networks: tokio::sync::Mutex<()>,
     /// Likewise of images.
     pruning_images: tokio::sync::Mutex<()>,
     events: Events,
@@ -132,7 +131,7 @@ impl Engine {
         &self.images
     }
 
-    /// The networks that every daemon has.
+    /// All networks.
     pub(crate) fn networks(&self) -> &Networks {
         &self.networks
     }
@@ -166,10 +165,6 @@ impl Engine {
         &self.layers
     }
 
-    fn bridge(&self) -> &Bridge {
-        &self.bridge
-    }
-
     /// What only the host can do.
     fn services(&self) -> &Services {
         &self.services
@@ -177,13 +172,6 @@ impl Engine {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Gives an address back. That it fails is our trouble, not that of whoever stops a container.
-    async fn release(&self, endpoint: &Endpoint) {
-        if let Err(error) = self.bridge.release(endpoint).await {
-            tracing::warn!("the interface of {} stays: {error}", endpoint.address);
-        }
     }
 
     /// Tells an event of a container, with its labels, as moby does.

@@ -24,7 +24,7 @@ use crate::network::Endpoint;
 const DEFINITION: &str = "container.json";
 const STATUS: &str = "state.json";
 
-/// What a container is. Nothing in it changes while it exists.
+/// What a container is. It changes only as a client asks for it: by another name, other limits, other networks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Definition {
     /// For its whole life.
@@ -93,8 +93,9 @@ impl Definition {
 pub(crate) struct Status {
     /// By the rules.
     pub(crate) life: Life,
-    /// Its place on the bridge while it runs.
-    pub(crate) endpoint: Option<Endpoint>,
+    /// Its places on networks while it runs.
+    #[serde(default)]
+    pub(crate) endpoints: Vec<Endpoint>,
 }
 
 /// Whether a write has to outlive a lost power.
@@ -168,11 +169,11 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::engine::state::Event;
 
-    pub(in crate::engine) fn definition() -> Definition {
+    pub(crate) fn definition() -> Definition {
         Definition {
             id: "0123456789abcdef".repeat(4).parse().unwrap(),
             name: "web".to_owned(),

@@ -16,7 +16,7 @@ use super::events::Events;
 use super::exec::Execs;
 use super::machine::MachineFacts;
 use super::mounts::AnonymousVolumes;
-use super::networks::Networks;
+use super::networks::{Member, Networks};
 use super::records::{self, Definition, Status};
 use super::state::{Event, State};
 use super::table::Table;
@@ -26,7 +26,6 @@ use crate::container::abilities::HostAbilities;
 use crate::container::cgroup;
 use crate::image::{Images, RegistrySettings};
 use crate::layout::Layout;
-use crate::network::Bridge;
 use crate::services::Services;
 use crate::shim::client::{ShimClient, ShimError};
 use crate::shim::protocol::ExitStatus;
@@ -42,6 +41,17 @@ struct Found {
     status: Status,
     /// Set where its shim lives.
     shim: Option<ShimClient>,
+}
+
+impl Found {
+    /// Its places on networks, which are taken.
+    fn members(&self) -> impl Iterator<Item = Member> {
+        self.status.endpoints.iter().map(|endpoint| Member {
+            container: self.definition.id.clone(),
+            name: self.definition.name.clone(),
+            endpoint: endpoint.clone(),
+        })
+    }
 }
 
 impl Engine {
@@ -68,7 +78,7 @@ impl Engine {
         let images = Images::open(layout.images(), layers.clone(), &held, settings)
             .map_err(|error| EngineError::Internal(error.to_string()))?;
         let volumes = Volumes::open(layout.volumes()).map_err(EngineError::system("open the volumes"))?;
-        let in_use: Vec<_> = found.iter().filter_map(|found| found.status.endpoint.clone()).collect();
+        let in_use: Vec<_> = found.iter().flat_map(Found::members).collect();
 
         let engine = Arc::new(Self {
             machine: MachineFacts::read(configure.hypervisor.clone()),
@@ -78,12 +88,12 @@ impl Engine {
             computer,
             layers,
             images,
-            bridge: Bridge::ensure(&in_use).await?,
-            networks: Networks::open(&layout.networks())?,
+            networks: Networks::open(&layout.networks(), &[], &in_use).await?,
             services,
             volumes: Arc::new(volumes),
             pruning_containers: tokio::sync::Mutex::default(),
             pruning_volumes: tokio::sync::Mutex::default(),
+            pruning_networks: tokio::sync::Mutex::default(),
             pruning_images: tokio::sync::Mutex::default(),
             events: Events::default(),
             execs: Execs::default(),
@@ -216,7 +226,7 @@ async fn examine(layout: &Layout, definition: Definition, mut status: Status) ->
     }
     let _ = status.life.apply(Event::ShutDown, policy);
     if adopted.is_none() {
-        status.endpoint = None;
+        status.endpoints.clear();
     }
     Found { definition, status, shim: adopted }
 }

@@ -86,11 +86,8 @@ pub(super) fn check_restarts(host: &HostConfig) -> Result<(), EngineError> {
 }
 
 fn check_network(config: &ContainerConfig, host: &HostConfig) -> Result<(), EngineError> {
-    let network = match NetworkMode::of(host) {
-        // Docker finds out when the container starts: the network may be made in between.
-        Err(EngineError::NoSuchNetwork(_)) => None,
-        other => other?,
-    };
+    // Whether there is a network of that name, Docker finds out when the container starts: it may be made in between.
+    let network = NetworkMode::of(host)?;
     let host_names = host.uts_mode.as_deref() == Some("host");
     if host_names && config.hostname.as_deref().is_some_and(|name| !name.is_empty()) {
         return Err(invalid("conflicting options: hostname and the UTS mode".to_owned()));

@@ -1,19 +1,17 @@
 //! Asking the kernel for interfaces, addresses and routes (rtnetlink(7)), in this process' network namespace or
 //! in another process'.
 
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
 
 use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use rtnetlink::packet_route::link::LinkMessage;
-use rtnetlink::{LinkUnspec, RouteMessageBuilder};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tokio::runtime::Handle as Runtime;
+use rtnetlink::{LinkBridgePort, LinkUnspec, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
 use super::NetworkError;
+use super::namespace::Namespace;
 
 /// `lo` is the first interface of every namespace.
 pub(super) const LOOPBACK: u32 = 1;
@@ -32,26 +30,10 @@ impl Netlink {
         Ok(Self { handle, pump: tokio::spawn(connection) })
     }
 
-    /// In the namespace of the process `pid`.
-    pub(super) async fn open_in(pid: i32) -> Result<Self, NetworkError> {
-        let step = format!("enter the network namespace of process {pid}");
-        let runtime = Runtime::current();
-        let (send, receive) = tokio::sync::oneshot::channel();
-        // A thread of its own, which ends at once: one of tokio's would carry the namespace into other tasks.
-        std::thread::Builder::new()
-            .name("netns".into())
-            .spawn(move || {
-                let _inside = runtime.enter();
-                let opened = File::open(format!("/proc/{pid}/ns/net")).and_then(|namespace| {
-                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-                    rtnetlink::new_connection()
-                });
-                // Nobody waits any more where the request was given up.
-                let _ = send.send(opened);
-            })
-            .map_err(failed("start a thread"))?;
-        let opened = receive.await.unwrap_or_else(|_| Err(io::Error::other("its thread died")));
-        let (connection, handle, _) = opened.map_err(failed(step))?;
+    /// In another namespace.
+    pub(super) async fn open_in(namespace: &Namespace) -> Result<Self, NetworkError> {
+        let opened = namespace.enter(rtnetlink::new_connection).await;
+        let (connection, handle, _) = opened.map_err(failed("open a netlink socket"))?;
         Ok(Self { handle, pump: tokio::spawn(connection) })
     }
 
@@ -103,15 +85,28 @@ impl Netlink {
             .map_err(refused(format!("switch on interface {index}")))
     }
 
-    /// Gives an interface an address; it may have it already.
+    /// Gives an interface an address; it may have it already. One of IPv6 can be used at once: who else has it is
+    /// ours to know, and nobody has to be asked.
     pub(super) async fn add_address(
         &self,
         index: u32,
         address: IpAddr,
         prefix: u8,
     ) -> Result<(), NetworkError> {
-        let request = self.handle.address().add(index, address, prefix).replace();
+        let mut request = self.handle.address().add(index, address, prefix).replace();
+        if address.is_ipv6() {
+            let message = request.message_mut();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
         request.execute().await.map_err(refused(format!("add the address {address}/{prefix}")))
+    }
+
+    /// Lets a port of a bridge reach the bridge alone, not its other ports.
+    pub(super) async fn isolate(&self, name: &str) -> Result<(), NetworkError> {
+        let index = self.index(name).await?;
+        let port = LinkBridgePort::new(index).isolated(true).build();
+        self.handle.link().set_port(port).execute().await.map_err(refused(format!("isolate {name}")))
     }
 
     /// Sends what has no other way through `gateway` on this interface; it may do so already.

@@ -1,7 +1,7 @@
 //! Against the kernel, in network namespaces that end with the threads that made them. They need root.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
@@ -11,7 +11,9 @@ use holm_api::link::Token;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
-use super::{Bridge, Endpoint, EndpointRequest, NetworkError, Uplink};
+use super::endpoint::tests::endpoint;
+use super::netfilter::{self, Filtered};
+use super::{Bridge, Endpoint, Namespace, Switches, Uplink, route};
 use crate::transport::Transport;
 
 /// A connection that does not come takes this long to fail a test.
@@ -49,7 +51,7 @@ impl Container {
             unshare(CloneFlags::CLONE_NEWNET).expect("this test needs root");
             tell.send(gettid().as_raw()).unwrap();
             let endpoint = endpoint.recv().unwrap();
-            let listener = TcpListener::bind((endpoint.address, PORT)).unwrap();
+            let listener = TcpListener::bind((address(&endpoint), PORT)).unwrap();
             tell_serving.send(()).unwrap();
             let (mut stream, peer) = listener.accept().unwrap();
             stream.read_to_end(&mut Vec::new()).unwrap();
@@ -58,66 +60,86 @@ impl Container {
         Self { id: id.recv().unwrap(), serve, serving, thread }
     }
 
+    fn namespace(&self) -> Namespace {
+        Namespace::of(self.id).unwrap()
+    }
+
     /// Connects to it from this thread's namespace, and returns who it thinks that was.
-    fn visit(self, endpoint: &Endpoint) -> Ipv4Addr {
+    fn visit(self, endpoint: &Endpoint) -> IpAddr {
         self.serve.send(endpoint.clone()).unwrap();
         self.serving.recv().unwrap();
-        TcpStream::connect_timeout(&(endpoint.address, PORT).into(), PATIENCE)
+        TcpStream::connect_timeout(&(address(endpoint), PORT).into(), PATIENCE)
             .unwrap()
             .write_all(b"x")
             .unwrap();
-        match self.thread.join().unwrap() {
-            SocketAddr::V4(peer) => *peer.ip(),
-            SocketAddr::V6(peer) => panic!("{peer}"),
-        }
+        self.thread.join().unwrap().ip()
     }
 }
 
+/// Its first.
+fn address(endpoint: &Endpoint) -> IpAddr {
+    endpoint.places().next().unwrap().address.addr()
+}
+
+fn bridge(interface: &str, gateway: &str) -> Bridge {
+    Bridge {
+        interface: interface.to_owned(),
+        gateways: vec![gateway.parse().unwrap()],
+        mtu: super::MTU,
+        isolated: false,
+    }
+}
+
+async fn attach(switches: &Switches, container: &Container, bridge: &Bridge, endpoint: &Endpoint) {
+    switches.attach(&container.namespace(), bridge, endpoint).await.unwrap();
+    route(&container.namespace(), std::slice::from_ref(endpoint)).await.unwrap();
+}
+
 #[test]
-fn a_container_is_reached_over_the_bridge() {
+fn a_container_is_reached_over_its_bridge_by_ipv4_and_ipv6() {
     in_own_network(async || {
-        let bridge = Bridge::ensure(&[]).await.unwrap();
-        let container = Container::new();
-        let endpoint = bridge.reserve(&EndpointRequest::default()).unwrap();
-        assert_eq!(endpoint.address, Ipv4Addr::new(172, 17, 0, 2));
-        bridge.attach(container.id, &endpoint).await.unwrap();
-        assert_eq!(container.visit(&endpoint), Ipv4Addr::new(172, 17, 0, 1));
+        let switches = Switches::open().unwrap();
+        for (number, (gateway, own, six)) in
+            [("172.17.0.1/16", Some("172.17.0.2/16"), None), ("fd00:1::1/64", None, Some("fd00:1::2/64"))]
+                .into_iter()
+                .enumerate()
+        {
+            let bridge = bridge(&format!("br{number}"), gateway);
+            switches.ensure(&bridge).await.unwrap();
+            let container = Container::new();
+            let endpoint = endpoint("mine", own, six);
+            attach(&switches, &container, &bridge, &endpoint).await;
+            assert_eq!(container.visit(&endpoint), bridge.gateways[0].addr());
+        }
     });
 }
 
 #[test]
 fn a_restarted_engine_adopts_what_runs() {
     in_own_network(async || {
-        let bridge = Bridge::ensure(&[]).await.unwrap();
-        let (old, new) = (Container::new(), Container::new());
-        let first = bridge.reserve(&EndpointRequest::default()).unwrap();
-        bridge.attach(old.id, &first).await.unwrap();
-        drop(bridge);
-
-        let bridge = Bridge::ensure(std::slice::from_ref(&first)).await.unwrap();
-        let second = bridge.reserve(&EndpointRequest::default()).unwrap();
-        assert_eq!(second.address, Ipv4Addr::new(172, 17, 0, 3));
-        bridge.attach(new.id, &second).await.unwrap();
-        old.visit(&first);
-        new.visit(&second);
-        let wanted = EndpointRequest { address: Some(first.address), mac: None };
-        assert!(matches!(bridge.reserve(&wanted), Err(NetworkError::AddressTaken(_))));
+        let bridge = bridge("docker0", "172.17.0.1/16");
+        let first = endpoint("bridge", Some("172.17.0.2/16"), None);
+        let container = Container::new();
+        let switches = Switches::open().unwrap();
+        switches.ensure(&bridge).await.unwrap();
+        attach(&switches, &container, &bridge, &first).await;
+        drop(switches);
+        Switches::open().unwrap().ensure(&bridge).await.unwrap();
+        container.visit(&first);
     });
 }
 
 #[test]
 fn a_released_address_serves_the_next_container_at_once() {
     in_own_network(async || {
-        let bridge = Bridge::ensure(&[]).await.unwrap();
-        let old = Container::new();
-        let endpoint = bridge.reserve(&EndpointRequest::default()).unwrap();
-        bridge.attach(old.id, &endpoint).await.unwrap();
-        bridge.release(&endpoint).await.unwrap();
-        bridge.release(&endpoint).await.unwrap();
-
-        let new = Container::new();
-        let endpoint = bridge.reserve(&EndpointRequest::default()).unwrap();
-        bridge.attach(new.id, &endpoint).await.unwrap();
+        let (switches, bridge) = (Switches::open().unwrap(), bridge("docker0", "172.17.0.1/16"));
+        switches.ensure(&bridge).await.unwrap();
+        let endpoint = endpoint("bridge", Some("172.17.0.2/16"), None);
+        let (old, new) = (Container::new(), Container::new());
+        attach(&switches, &old, &bridge, &endpoint).await;
+        switches.detach(&endpoint).await.unwrap();
+        switches.detach(&endpoint).await.unwrap();
+        attach(&switches, &new, &bridge, &endpoint).await;
         new.visit(&endpoint);
     });
 }
@@ -125,27 +147,89 @@ fn a_released_address_serves_the_next_container_at_once() {
 #[test]
 fn what_a_killed_engine_left_is_no_hindrance() {
     in_own_network(async || {
-        let bridge = Bridge::ensure(&[]).await.unwrap();
+        let (switches, bridge) = (Switches::open().unwrap(), bridge("docker0", "172.17.0.1/16"));
+        switches.ensure(&bridge).await.unwrap();
+        let endpoint = endpoint("bridge", Some("172.17.0.2/16"), None);
         let (forgotten, new) = (Container::new(), Container::new());
-        let endpoint = bridge.reserve(&EndpointRequest::default()).unwrap();
-        bridge.attach(forgotten.id, &endpoint).await.unwrap();
-        // Killed here, before it could write the endpoint down.
-        let bridge = Bridge::ensure(&[]).await.unwrap();
-        assert_eq!(bridge.reserve(&EndpointRequest::default()).unwrap(), endpoint);
-        bridge.attach(new.id, &endpoint).await.unwrap();
+        attach(&switches, &forgotten, &bridge, &endpoint).await;
+        attach(&switches, &new, &bridge, &endpoint).await;
         new.visit(&endpoint);
     });
 }
 
 #[test]
-fn a_process_that_is_gone_gets_nothing_and_leaves_nothing() {
+fn a_process_that_is_gone_has_no_namespace() {
+    // Larger than any process id can be (PID_MAX_LIMIT).
+    let error = Namespace::of(1 << 23).unwrap_err();
+    assert_eq!(error.to_string(), "cannot enter the network namespace of process 8388608");
+}
+
+/// Two bridges with a container each, and a third container on the first bridge. Whether the first container reaches
+/// the second one, on its own bridge, and the third one, on the other.
+async fn reached(filtered: impl Fn(&Bridge) -> Filtered, isolated: bool) -> (bool, bool) {
+    let switches = Switches::open().unwrap();
+    let mut bridges = [bridge("br-a", "10.1.0.1/24"), bridge("br-b", "10.2.0.1/24")];
+    let all = bridges.each_mut().map(|bridge| {
+        bridge.isolated = isolated;
+        filtered(bridge)
+    });
+    netfilter::install(&all[..1]).await.unwrap();
+    netfilter::add(&all[1]).await.unwrap();
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    for bridge in &bridges {
+        switches.ensure(bridge).await.unwrap();
+    }
+    let mut found = Vec::new();
+    let own = endpoint("a", Some("10.1.0.2/24"), None);
+    let caller = Container::new();
+    attach(&switches, &caller, &bridges[0], &own).await;
+    for (bridge, net) in [(&bridges[0], "10.1.0.3/24"), (&bridges[1], "10.2.0.3/24")] {
+        let other = endpoint("b", Some(net), None);
+        let container = Container::new();
+        attach(&switches, &container, bridge, &other).await;
+        container.serve.send(other.clone()).unwrap();
+        container.serving.recv().unwrap();
+        let to = (address(&other), PORT).into();
+        let patience = Duration::from_millis(500);
+        let call = move || TcpStream::connect_timeout(&to, patience);
+        found.push(caller.namespace().enter(call).await.is_ok());
+    }
+    (found[0], found[1])
+}
+
+#[test]
+fn containers_of_one_network_meet_and_those_of_two_do_not() {
     in_own_network(async || {
-        let bridge = Bridge::ensure(&[]).await.unwrap();
-        let endpoint = bridge.reserve(&EndpointRequest::default()).unwrap();
-        // Larger than any process id can be (PID_MAX_LIMIT).
-        let error = bridge.attach(1 << 23, &endpoint).await.unwrap_err();
-        assert_eq!(error.to_string(), "cannot enter the network namespace of process 8388608");
-        bridge.release(&endpoint).await.unwrap();
+        let open = |bridge: &Bridge| Filtered {
+            interface: bridge.interface.clone(),
+            internal: false,
+            talkative: true,
+        };
+        assert_eq!(reached(open, false).await, (true, false));
+    });
+}
+
+#[test]
+fn an_internal_network_has_no_way_out_and_a_silent_one_none_inside() {
+    in_own_network(async || {
+        let closed = |bridge: &Bridge| Filtered {
+            interface: bridge.interface.clone(),
+            internal: true,
+            talkative: false,
+        };
+        assert_eq!(reached(closed, true).await, (false, false));
+    });
+}
+
+#[test]
+fn rules_are_written_anew_and_forgotten_one_by_one() {
+    in_own_network(async || {
+        let network = Filtered { interface: "br-a".to_owned(), internal: true, talkative: true };
+        netfilter::install(&[]).await.unwrap();
+        netfilter::install(std::slice::from_ref(&network)).await.unwrap();
+        netfilter::remove(&network).await.unwrap();
+        netfilter::remove(&network).await.unwrap_err();
+        netfilter::add(&network).await.unwrap();
     });
 }
 

@@ -124,7 +124,7 @@ pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
 }
 
 /// To Go, `null` is as good as absent. In a map that stands for a set it is an element all the same.
-pub(super) fn without_nulls(object: &mut Map<String, Value>) {
+pub(in crate::api) fn without_nulls(object: &mut Map<String, Value>) {
     object.retain(|_, value| !value.is_null());
     for (name, value) in object.iter_mut() {
         match (name.as_str(), value) {

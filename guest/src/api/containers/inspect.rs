@@ -9,7 +9,7 @@ use holm_api::ExecId;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{find, shape};
+use super::{find, places, shape};
 use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::reply;
@@ -76,7 +76,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
         },
         "Mounts": shape::mounts(engine, definition),
         "Config": shape::config(definition),
-        "NetworkSettings": shape::network_settings(engine, definition, &status),
+        "NetworkSettings": places::network_settings(engine, definition, &status),
     })
 }
 

@@ -10,12 +10,12 @@ use holm_api::{ContainerRef, Digest, human_duration};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::shape;
+use super::{places, shape};
 use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::api::query::Query;
 use crate::api::reply;
-use crate::engine::{Container, Definition, Engine, HealthStatus, Life, NetworkMode, State as Stage};
+use crate::engine::{Container, Definition, Engine, HealthStatus, Life, State as Stage};
 
 const FILTERS: [&str; 15] = [
     "ancestor",
@@ -79,6 +79,8 @@ struct Wish {
     /// Whether any published port is asked for; there are none.
     publish: bool,
     is_task: Option<bool>,
+    /// Ids by name.
+    networks: HashMap<String, String>,
 }
 
 impl Wish {
@@ -119,6 +121,9 @@ impl Wish {
             expose,
             publish: !publish.is_empty(),
             is_task: filters.flag("is-task")?,
+            networks: (engine.networks().list().iter())
+                .map(|network| (network.name.clone(), network.id.to_string()))
+                .collect(),
             filters,
         })
     }
@@ -150,14 +155,20 @@ impl Wish {
                 || (!life.is_running() && life.started_at.is_some() && self.exited.contains(&life.exit_code))
         };
         let by_network = || {
-            let mode = NetworkMode::of(&definition.host).ok().flatten().map_or("", NetworkMode::name);
-            !filters.has("network") || filters.values("network").any(|wanted| wanted == mode)
+            let on = |network: &String| {
+                let id = self.networks.get(network).map_or("", String::as_str);
+                filters
+                    .values("network")
+                    .any(|wanted| wanted == network || (!wanted.is_empty() && id.starts_with(wanted)))
+            };
+            !filters.has("network") || definition.endpoints.keys().any(on)
         };
         let by_port = || {
             let wanted = !self.expose.is_empty() || self.publish;
             let exposed = definition.config.exposed_ports.iter().flatten();
             !wanted
-                || (status.endpoint.is_some() && exposed.into_iter().any(|port| self.expose.contains(port)))
+                || (!status.endpoints.is_empty()
+                    && exposed.into_iter().any(|port| self.expose.contains(port)))
         };
         (self.all || self.limit > 0 || life.is_running())
             && by_name()
@@ -222,7 +233,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
         "State": status.life.word(),
         "Status": status_text(&status.life, container.health().map(|health| health.status)),
         "HostConfig": { "NetworkMode": mode },
-        "NetworkSettings": { "Networks": shape::networks(engine, definition, status) },
+        "NetworkSettings": { "Networks": places::networks(engine, definition, status) },
         "Mounts": shape::mounts(engine, definition),
     })
 }

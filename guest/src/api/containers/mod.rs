@@ -8,6 +8,7 @@ mod inspect;
 mod lifecycle;
 mod list;
 mod logs;
+mod places;
 mod prune;
 mod shape;
 mod stats;
@@ -23,6 +24,7 @@ use crate::api::error::ApiError;
 use crate::engine::{Container, Engine};
 
 pub(crate) use create::config_of;
+pub(in crate::api) use create::without_nulls;
 pub(super) use lifecycle::side;
 pub(crate) use list::summaries;
 

@@ -4,10 +4,8 @@
 use holm_api::models;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
-use crate::engine::{Definition, Engine, NetworkMode, Status};
-use crate::network::Endpoint;
+use crate::engine::{Definition, Engine, Status};
 use crate::volume::DRIVER;
 
 /// `HostConfig` of a container for which nothing was asked. A text, because it is too long for `json!`.
@@ -88,76 +86,10 @@ pub(super) fn mounts(engine: &Engine, definition: &Definition) -> Vec<Value> {
     shown.collect()
 }
 
-/// `NetworkSettings` of an inspected container, with the fields that older clients read.
-pub(super) fn network_settings(engine: &Engine, definition: &Definition, status: &Status) -> Value {
-    let endpoint = status.endpoint.as_ref();
-    let running = status.life.pid();
-    let sandbox = running.map(|_| digest(&["sandbox", definition.id.as_str()])).unwrap_or_default();
-    let key = running.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default();
-    let networks = networks(engine, definition, status);
-    let mut settings = json!({
-        "Bridge": "", "SandboxID": sandbox, "SandboxKey": key, "Ports": ports(definition, status),
-        "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": null, "SecondaryIPv6Addresses": null,
-    });
-    let bridge = networks.get("bridge").cloned().unwrap_or_else(|| endpoint_settings("", "", endpoint));
-    for field in [
-        "EndpointID",
-        "Gateway",
-        "GlobalIPv6Address",
-        "GlobalIPv6PrefixLen",
-        "IPAddress",
-        "IPPrefixLen",
-        "IPv6Gateway",
-        "MacAddress",
-    ] {
-        settings[field] = bridge[field].clone();
-    }
-    settings["Networks"] = networks;
-    settings
-}
-
-/// The container's place on its network.
-pub(super) fn networks(engine: &Engine, definition: &Definition, status: &Status) -> Value {
-    let mode = match NetworkMode::of(&definition.host) {
-        Ok(Some(mode)) => mode,
-        // Another container's: none is its own.
-        Ok(None) => return json!({}),
-        Err(_) => NetworkMode::None,
-    };
-    let running = status.life.pid().is_some();
-    let network = engine.networks().id(mode).as_str();
-    let endpoint_id = match running {
-        true => digest(&["endpoint", definition.id.as_str(), network]),
-        false => String::new(),
-    };
-    // Docker tells the network's id of a container that has once run.
-    let network = if status.life.started_at.is_some() { network } else { "" };
-    let mut settings = endpoint_settings(network, &endpoint_id, status.endpoint.as_ref());
-    if let Some(wish) = definition.endpoints.get(mode.name()) {
-        for (field, value) in [("DriverOpts", json!(wish.driver_opts)), ("Links", json!(wish.links))] {
-            settings[field] = value;
-        }
-    }
-    json!({ mode.name(): settings })
-}
-
-fn endpoint_settings(network: &str, id: &str, endpoint: Option<&Endpoint>) -> Value {
-    json!({
-        "IPAMConfig": null, "Links": null, "Aliases": null,
-        "MacAddress": endpoint.map(|e| e.mac.to_string()).unwrap_or_default(),
-        "DriverOpts": null, "GwPriority": 0, "NetworkID": network, "EndpointID": id,
-        "Gateway": endpoint.map(|e| e.gateway.to_string()).unwrap_or_default(),
-        "IPAddress": endpoint.map(|e| e.address.to_string()).unwrap_or_default(),
-        "IPPrefixLen": endpoint.map_or(0, |e| e.prefix),
-        "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
-    })
-}
-
 /// Exposed ports of a running container; none is published.
-fn ports(definition: &Definition, status: &Status) -> Value {
+pub(super) fn ports(definition: &Definition, status: &Status) -> Value {
     let exposed = definition.config.exposed_ports.iter().flatten();
-    let open = exposed.filter(|_| status.endpoint.is_some()).map(|port| (port.clone(), Value::Null));
+    let open = exposed.filter(|_| !status.endpoints.is_empty()).map(|port| (port.clone(), Value::Null));
     Value::Object(open.collect())
 }
 
@@ -165,7 +97,7 @@ fn ports(definition: &Definition, status: &Status) -> Value {
 pub(super) fn port_list(definition: &Definition, status: &Status) -> Vec<Value> {
     let exposed = definition.config.exposed_ports.iter().flatten();
     let mut open: Vec<(u16, String)> = exposed
-        .filter(|_| status.endpoint.is_some())
+        .filter(|_| !status.endpoints.is_empty())
         .filter_map(|port| {
             let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
             Some((number.parse().ok()?, protocol.to_owned()))
@@ -173,11 +105,6 @@ pub(super) fn port_list(definition: &Definition, status: &Status) -> Vec<Value> 
         .collect();
     open.sort_unstable();
     open.into_iter().map(|(port, kind)| json!({ "PrivatePort": port, "Type": kind })).collect()
-}
-
-/// An id for something that has none of its own: the same for as long as what it is made from.
-fn digest(parts: &[&str]) -> String {
-    hex::encode(Sha256::digest(parts.join("\0")))
 }
 
 /// `zero` with what is given over it. Fields that `zero` lacks come last.

@@ -65,7 +65,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn replace_definition(&mut self, definition: Definition) -> Result<(), EngineError> {
+    pub(super) async fn replace_definition(&mut self, definition: Definition) -> Result<(), EngineError> {
         let definition = Arc::new(definition);
         let folder = self.engine.layout().container(&definition.id);
         let durability = if definition.removes_itself() { Durability::Atomic } else { Durability::Durable };
