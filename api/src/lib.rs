@@ -6,6 +6,7 @@ mod duration;
 mod id;
 mod reference;
 
+pub mod diagnosis;
 pub mod link;
 pub mod network;
 pub mod services;

@@ -6,18 +6,20 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Daemon, Failure, MachineOrder, MachineReport, MachineState};
+use crate::cli::{Daemon, Failure, MachineOrder, MachineReport, MachineState, Surroundings};
 use crate::daemon::control::{self, ControlError, Reply, Request, Status};
 use crate::daemon::{self, start};
 use crate::home::Home;
 
 /// The daemon's side of the program for the command line.
 pub(crate) fn daemon_of(home: &Home) -> Daemon {
-    let (starting, serving, ordering) = (home.clone(), home.clone(), home.clone());
+    let (starting, serving) = (home.clone(), home.clone());
+    let (ordering, asking) = (home.clone(), home.clone());
     Daemon {
         ensure_running: Box::new(move || waiting(start::ensure_running(&starting))?.map_err(start_failure)),
         serve: Box::new(move || serve(serving.clone())),
         machine: Box::new(move |order| machine(&ordering, order)),
+        surroundings: Box::new(move || surroundings(&asking)),
     }
 }
 
@@ -61,6 +63,13 @@ fn serve(home: Home) -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+fn surroundings(home: &Home) -> Result<Surroundings, Failure> {
+    match waiting(control::ask(home, Request::Diagnose))?.map_err(failure)? {
+        Reply::Surroundings(found) => Ok(Surroundings { proxies: found.proxies, disk_free: found.disk_free }),
+        _ => Err(failure(io::Error::other("the Holm daemon answered something else"))),
     }
 }
 
@@ -109,6 +118,7 @@ fn stopped() -> MachineReport {
 fn report(reply: Reply) -> Result<MachineReport, Failure> {
     match reply {
         Reply::Status(status) => Ok(machine_report(*status)),
+        Reply::Surroundings(_) => Err(failure(io::Error::other("the Holm daemon answered something else"))),
         Reply::Failed { message, hint, console } => {
             Err(start_failure(start::StartError::Machine { message, hint, console }))
         }

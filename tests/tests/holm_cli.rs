@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
-use holm_tests::home::{Home, Machine};
+use holm_tests::command::run_untouched;
+use holm_tests::home::{Home, Machine, programs};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
 use holm_tests::terminal::run_on_terminal;
@@ -21,6 +22,8 @@ on_every_machine!(
     holm_and_docker_say_the_same,
     a_context_leads_docker_to_the_machine,
     signals_of_all_kinds_reach_the_container,
+    the_doctor_finds_what_is_wrong,
+    docker_settings_completion_and_logins_work,
 );
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
@@ -246,4 +249,70 @@ fn signals_of_all_kinds_reach_the_container(machine: Machine) {
         assert_eq!(lines.next().unwrap().unwrap(), name);
     }
     assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+fn the_doctor_finds_what_is_wrong(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    let report = home.holm(&["doctor", "--format", "{{.Check}} {{.Status}}"]).ok();
+    for line in ["names ok", "registry ok", "proxy ok", "mtu ok", "clock ok"] {
+        assert!(report.lines().any(|found| found == line), "{line}: {report}");
+    }
+    let row = home.holm(&["doctor", "--format", "json"]).ok();
+    let row: serde_json::Value = serde_json::from_str(row.lines().next().unwrap()).unwrap();
+    assert_eq!((row["Check"].as_str(), row["Status"].as_str()), (Some("names"), Some("ok")));
+
+    // Nobody listens on port 1, and whoever wants a registry goes through it.
+    home.kill("daemon").unwrap();
+    let mut sick = home.command(&["doctor", "--format", "{{.Check}} {{.Status}} {{.Found}}"]);
+    sick.env("https_proxy", "http://127.0.0.1:1").env("http_proxy", "http://127.0.0.1:1");
+    let ran = run_untouched(&sick);
+    assert!(ran.stdout.contains("proxy wrong http://host.docker.internal:1 cannot be reached: "), "{ran:?}");
+    assert!(ran.stdout.contains("registry wrong no registry answers: "), "{ran:?}");
+    assert_eq!(ran.status, 1);
+}
+
+fn docker_settings_completion_and_logins_work(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = r#"{"psFormat": "{{.Names}}:{{.State}}", "HttpHeaders": {"X-Isle": "1"},
+        "proxies": {"default": {"httpProxy": "http://proxy:1"}}, "detachKeys": "nonsense"}"#;
+    fs::write(folder.path().join("config.json"), settings).unwrap();
+    let with = |words: &[&str]| {
+        let mut command = home.command(words);
+        command.env("DOCKER_CONFIG", folder.path());
+        run_untouched(&command)
+    };
+    with(&["run", "-d", "--init", "--name", "isle", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(with(&["ps"]).ok(), "isle:running\n");
+    assert_eq!(with(&["ps", "-q", "--no-trunc"]).line().len(), 64);
+    assert_eq!(with(&["exec", "isle", "sh", "-c", "echo $HTTP_PROXY $http_proxy"]).line(), "http://proxy:1 http://proxy:1");
+    let refused = with(&["attach", "isle"]).fails_with(1);
+    assert_eq!(refused, "Unknown character: 'nonsense'\n");
+    let told = with(&["-D", "ps", "-q"]);
+    assert!(told.stderr.contains("level=debug") && told.stderr.contains("/containers/json"), "{told:?}");
+
+    // What Docker's own command would offer, and what it would not.
+    let offered = |words: &[&str]| with(&[&["__complete"], words].concat()).ok();
+    assert_eq!(offered(&["stop", ""]), "isle\n:4\n");
+    assert_eq!(offered(&["start", ""]), ":4\n");
+    assert_eq!(offered(&["run", "busy"]), "busybox:latest\n:4\n");
+    assert_eq!(offered(&["network", "inspect", "bri"]), "bridge\n:4\n");
+
+    // A login elsewhere is a program named ssh, which here only runs what it is told to run.
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    symlink(programs().join("holm"), bin.join("holm")).unwrap();
+    fs::write(bin.join("ssh"), "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n").unwrap();
+    fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let remote = |words: &[&str]| {
+        let mut command = home.command(&[&["-H", "ssh://me@isle"], words].concat());
+        command.env("PATH", &path);
+        run_untouched(&command)
+    };
+    assert_eq!(remote(&["exec", "isle", "sh", "-c", "echo out; exit 3"]).stdout, "out\n");
+    assert_eq!(remote(&["inspect", "-f", "{{.State.Status}}", "isle", "isle"]).ok(), "running\nrunning\n");
+    fs::write(bin.join("ssh"), "#!/bin/sh\necho no route >&2\nexit 255\n").unwrap();
+    let refused = remote(&["ps"]).fails_with(1);
+    assert!(refused.contains("stderr=no route"), "{refused}");
 }

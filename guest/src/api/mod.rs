@@ -10,6 +10,7 @@ mod absent;
 mod body;
 mod commit;
 mod containers;
+mod diagnosis;
 mod error;
 mod events;
 mod exec;
@@ -55,6 +56,7 @@ fn routes() -> Router<Arc<Engine>> {
         .route("/info", get(info::info))
         .route("/events", get(events::events))
         .route("/commit", axum::routing::post(commit::commit))
+        .route(holm_api::diagnosis::PATH, get(diagnosis::diagnosis))
         .route("/system/df", get(info::disk_usage))
         .route("/build/prune", post(system::prune_builds))
         .merge(containers::router())

@@ -24,6 +24,7 @@ mod find;
 mod layers;
 mod names;
 mod platform;
+mod probe;
 mod pull;
 mod record;
 mod registry;

@@ -12,7 +12,9 @@ use super::environment::{Environment, Program};
 use super::error::CliError;
 use super::global::{Choice, GlobalFlags};
 use super::session::{self, Session};
-use super::{completion, container, context, image, inspect, machine, network, system, usage, volume};
+use super::{
+    completion, container, context, doctor, image, inspect, machine, network, system, usage, volume,
+};
 
 /// Help of `--format` where the output is a table.
 pub(crate) const TABLE_FORMAT_HELP: &str = "Format output using a custom template:
@@ -62,6 +64,8 @@ enum Command {
         #[command(subcommand)]
         command: machine::Command,
     },
+    /// Look for what is wrong between containers and the world, and say what to do
+    Doctor(doctor::Args),
     /// Run the daemon in the foreground
     Daemon,
     /// Print the completion script for a shell
@@ -310,6 +314,7 @@ pub(crate) fn dispatch(
     match command {
         Command::Context { command } => context::run(command, &caller)?,
         Command::Machine { command } => machine::run(command, &environment.daemon)?,
+        Command::Doctor(args) => doctor::run(&args, &caller)?,
         Command::Daemon => return Ok((environment.daemon.serve)()),
         Command::Completion(args) => completion::print_script(&args, program)?,
         Command::Complete(args) => completion::complete(&args, &caller)?,

@@ -63,6 +63,17 @@ pub(crate) struct Daemon {
     /// Does what a `holm machine` command says and returns how the machine is afterwards. `Status` never
     /// starts a daemon: where none runs it answers [`MachineState::Stopped`].
     pub(crate) machine: Box<dyn Fn(MachineOrder) -> Result<MachineReport, Failure>>,
+    /// What the daemon, which has to run, works with on this computer.
+    pub(crate) surroundings: Box<dyn Fn() -> Result<Surroundings, Failure>>,
+}
+
+/// What the daemon works with on this computer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    /// Proxies that the machine was told of, as it sees them.
+    pub(crate) proxies: Vec<String>,
+    /// Bytes that are left where the machine's disk lies; `None` where the system does not say.
+    pub(crate) disk_free: Option<u64>,
 }
 
 /// What `holm machine …` can ask for.

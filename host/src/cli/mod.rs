@@ -19,6 +19,7 @@ mod completion;
 mod config;
 mod container;
 mod context;
+mod doctor;
 mod endpoint;
 mod environment;
 mod error;
@@ -44,7 +45,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub(crate) use environment::{
-    Daemon, Environment, Failure, MachineOrder, MachineReport, MachineState, Program,
+    Daemon, Environment, Failure, MachineOrder, MachineReport, MachineState, Program, Surroundings,
 };
 
 use error::CliError;

@@ -41,7 +41,7 @@ pub(crate) fn commands(program: Program) -> Command {
     let mut command = Arguments::command().name(program.command());
     if program == Program::Docker {
         command = command.about("A self-sufficient runtime for containers");
-        for ours in ["machine", "daemon", "completion"] {
+        for ours in ["machine", "daemon", "doctor", "completion"] {
             command = command.mut_subcommand(ours, |command| command.hide(true));
         }
     }

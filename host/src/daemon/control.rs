@@ -32,6 +32,8 @@ pub(crate) enum Request {
     Stop,
     /// Another machine.
     Restart,
+    /// What the daemon works with on this computer.
+    Diagnose,
     /// No machine and no data: every image, container and volume is deleted.
     Reset,
 }
@@ -42,6 +44,8 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     /// It is as asked; this is how it is now.
     Status(Box<Status>),
+    /// What it works with on this computer.
+    Surroundings(Surroundings),
     /// It is not, and why.
     Failed {
         /// A sentence.
@@ -51,6 +55,15 @@ pub(crate) enum Reply {
         /// The machine's last words on its console.
         console: Vec<String>,
     },
+}
+
+/// What the daemon works with on this computer, which may differ from what a command sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Surroundings {
+    /// Proxies that the machine was told of, as it sees them.
+    pub(crate) proxies: Vec<String>,
+    /// Bytes that are left where the machine's disk lies; `None` where the system does not say.
+    pub(crate) disk_free: Option<u64>,
 }
 
 /// The machine, for people.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::control::{self, Reply, Request, Status};
+use super::control::{self, Reply, Request, Status, Surroundings};
 use super::lifecycle::{Failure, State};
 use super::supervisor::Supervisor;
-use super::{Machinery, console};
+use super::{Machinery, console, environment};
 use crate::os;
 
 /// Commands at once; more than a person has terminals.
@@ -46,6 +46,7 @@ pub(super) async fn serve(
 
 async fn carry_out(request: Request, supervisor: &Supervisor, machinery: &Machinery) -> Reply {
     let done = match request {
+        Request::Diagnose => return Reply::Surroundings(surroundings(machinery)),
         Request::Status => Ok(()),
         Request::Start => supervisor.running().await.map(|_| ()),
         Request::Stop => supervisor.stop().await,
@@ -75,6 +76,12 @@ fn failed(failure: &Failure, machinery: &Machinery) -> Reply {
         _ => Some(format!("the whole console is in {}", machinery.home.console().display())),
     };
     Reply::Failed { message: failure.to_string(), hint, console }
+}
+
+fn surroundings(machinery: &Machinery) -> Surroundings {
+    let proxy = environment::proxy(|name| std::env::var(name).ok());
+    let proxies = proxy.into_iter().flat_map(|proxy| [proxy.http, proxy.https]).flatten().collect();
+    Surroundings { proxies, disk_free: os::free_space(machinery.home.root()).ok().flatten() }
 }
 
 fn status(supervisor: &Supervisor, machinery: &Machinery) -> Status {

@@ -306,7 +306,7 @@ fn digest_of(bytes: &[u8]) -> Digest {
 
 impl Shared {
     /// The client for registries, made with the first pull.
-    fn connection(&self) -> Result<Arc<Connection>, RegistryError> {
+    pub(super) fn connection(&self) -> Result<Arc<Connection>, RegistryError> {
         if let Some(connection) = self.connection.get() {
             return Ok(connection.clone());
         }

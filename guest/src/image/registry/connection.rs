@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use holm_api::link::Proxy;
@@ -56,6 +57,28 @@ impl Connection {
             resolver: resolver.clone(),
             patience: settings.patience,
         })
+    }
+
+    /// What the URL's host means in here.
+    pub(crate) async fn addresses(&self, url: &Url) -> Result<Vec<IpAddr>, String> {
+        match self.resolver.dialled(url).0.host() {
+            Some(url::Host::Ipv4(address)) => Ok(vec![address.into()]),
+            Some(url::Host::Ipv6(address)) => Ok(vec![address.into()]),
+            Some(url::Host::Domain(name)) => {
+                self.resolver.clone().lookup(name.to_owned()).await.map_err(|error| error.to_string())
+            }
+            None => Err(format!("{url} names no host")),
+        }
+    }
+
+    /// Whether there is any answer at all; what it says does not matter.
+    pub(crate) async fn ask(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        lenient: bool,
+    ) -> Result<(), RegistryError> {
+        self.send(Ask { url, headers, form: None, lenient }).await.map(drop)
     }
 
     /// The answer to one request, after all redirects, whatever its status.

@@ -54,7 +54,7 @@ impl Resolver {
         (dialled, Some(told))
     }
 
-    async fn lookup(self, host: String) -> Result<Vec<IpAddr>, LookupError> {
+    pub(super) async fn lookup(self, host: String) -> Result<Vec<IpAddr>, LookupError> {
         if host == "localhost" || HOST_NAMES.contains(&host.as_str()) {
             return Ok(vec![self.loopback]);
         }

@@ -15,6 +15,12 @@ pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
+/// Bytes that may still be written where `path` lies; `None` where the system does not say.
+pub(crate) fn free_space(path: &Path) -> io::Result<Option<u64>> {
+    let room = rustix::fs::statvfs(path)?;
+    Ok(Some(room.f_bavail.saturating_mul(room.f_frsize)))
+}
+
 /// Makes the name of `path` itself durable, after a rename.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {

@@ -6,6 +6,7 @@ mod ending;
 mod files;
 mod limits;
 mod listen;
+mod network;
 mod ports;
 pub(crate) mod signals;
 pub(crate) mod terminal;
@@ -14,8 +15,10 @@ pub(crate) use connect::connect;
 pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
 pub(crate) use files::{
-    bytes_taken, create_private_file, create_private_folder, open_directory, set_mode, symlink, sync_folder,
+    bytes_taken, create_private_file, create_private_folder, free_space, open_directory, set_mode, symlink,
+    sync_folder,
 };
 pub(crate) use limits::raise_open_files;
 pub(crate) use listen::{Client, Listener};
+pub(crate) use network::routes;
 pub(crate) use ports::{dynamic_ports, is_missing_family, low_port_hint, reuse_address};

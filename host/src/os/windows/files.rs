@@ -9,6 +9,11 @@ pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
+/// Bytes that may still be written where `path` lies: nobody has asked Windows yet.
+pub(crate) fn free_space(_path: &Path) -> io::Result<Option<u64>> {
+    Ok(None)
+}
+
 /// An empty file to write to, whatever was there before.
 pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     File::create(path)
