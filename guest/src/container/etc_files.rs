@@ -50,7 +50,18 @@ impl EtcFiles {
     pub fn write(&self, content: &EtcContent) -> io::Result<()> {
         std::fs::write(&self.hostname, format!("{}\n", content.hostname))?;
         std::fs::write(&self.hosts, hosts(content))?;
+        self.write_resolv_conf(content)
+    }
+
+    /// Writes one in place.
+    pub fn write_resolv_conf(&self, content: &EtcContent) -> io::Result<()> {
         std::fs::write(&self.resolv_conf, resolv_conf(content))
+    }
+
+    /// The container has lost some of its addresses and got others. What somebody wrote beside them stays.
+    pub fn change_hosts(&self, content: &EtcContent, gone: &[IpAddr], come: &[IpAddr]) -> io::Result<()> {
+        let text = std::fs::read_to_string(&self.hosts)?;
+        std::fs::write(&self.hosts, changed_hosts(&text, content, gone, come))
     }
 }
 
@@ -66,15 +77,27 @@ fn hosts(content: &EtcContent) -> String {
     for (name, address) in &content.extra_hosts {
         line(&mut text, *address, name);
     }
-    let hostname = &content.hostname;
-    let names = match content.domainname.as_deref() {
-        None | Some("") => hostname.clone(),
-        Some(domain) => format!("{hostname}.{domain} {hostname}"),
-    };
     for address in &content.addresses {
-        line(&mut text, *address, &names);
+        line(&mut text, *address, &own_names(content));
     }
     text
+}
+
+fn own_names(content: &EtcContent) -> String {
+    let hostname = &content.hostname;
+    match content.domainname.as_deref() {
+        None | Some("") => hostname.clone(),
+        Some(domain) => format!("{hostname}.{domain} {hostname}"),
+    }
+}
+
+fn changed_hosts(text: &str, content: &EtcContent, gone: &[IpAddr], come: &[IpAddr]) -> String {
+    let names = own_names(content);
+    let is_gone = |own: &str| gone.iter().any(|address| own == format!("{address}\t{names}"));
+    let mut changed: String =
+        text.lines().filter(|own| !is_gone(own)).flat_map(|kept| [kept, "\n"]).collect();
+    come.iter().for_each(|address| line(&mut changed, *address, &names));
+    changed
 }
 
 fn line(text: &mut String, address: IpAddr, names: &str) {
@@ -117,6 +140,14 @@ mod tests {
         assert!(text.ends_with(
             "192.168.65.254\thost.docker.internal\n172.17.0.2\t4c01db0b339c.example.com 4c01db0b339c\n"
         ));
+    }
+
+    #[test]
+    fn addresses_come_and_go_and_what_somebody_wrote_stays() {
+        let text = format!("{}1.2.3.4\tmine\n", hosts(&content()));
+        let changed = changed_hosts(&text, &content(), &content().addresses, &[[10, 1, 0, 2].into()]);
+        assert!(changed.ends_with("1.2.3.4\tmine\n10.1.0.2\t4c01db0b339c.example.com 4c01db0b339c\n"));
+        assert!(!changed.contains("172.17.0.2"));
     }
 
     #[test]

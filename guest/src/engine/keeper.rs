@@ -258,6 +258,7 @@ impl Keeper {
             tracing::warn!("{}: its shim does not end: {error}", self.definition.id.short());
         }
         let endpoints = self.status.borrow().endpoints.clone();
+        self.engine.forget_names(&self.definition.id);
         self.engine.leave_networks(&endpoints).await;
         self.engine.unmount_volumes(&self.definition).await;
         self.engine.take_shared_memory(&self.definition);

@@ -14,11 +14,13 @@ use holm_api::network::{GATEWAY_V4, HOST_V4};
 use super::container::{Answer, Attached};
 use super::logging;
 use super::mounts::Served;
+use super::networks::uses_embedded_dns;
 use super::records::Definition;
 use super::{Engine, EngineError, shared_memory};
 use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{SpecInput, spec};
 use crate::network::Endpoint;
+use crate::network::dns::SERVER;
 use crate::shim::client::{self, ShimClient, Streams};
 use crate::shim::protocol::{Failure, FailureKind, ShimConfig, Stdin, Vsock, WindowSize};
 
@@ -71,6 +73,7 @@ pub(super) async fn launch(
         Err(error) => {
             engine.unmount_volumes(definition).await;
             engine.take_shared_memory(definition);
+            engine.forget_names(&definition.id);
             engine.leave_networks(&endpoints).await;
             Err(error.into())
         }
@@ -211,7 +214,11 @@ fn window_size(definition: &Definition) -> WindowSize {
     WindowSize { rows: side(0), columns: side(1) }
 }
 
-fn etc_content(definition: &Definition, endpoints: &[Endpoint]) -> Result<EtcContent, EngineError> {
+/// What the files of `/etc` say of a container with these places on networks.
+pub(super) fn etc_content(
+    definition: &Definition,
+    endpoints: &[Endpoint],
+) -> Result<EtcContent, EngineError> {
     let (config, host) = (&definition.config, &definition.host);
     let extra_hosts = host.extra_hosts.iter().flatten().map(|text| extra_host(text));
     let nameservers: Vec<IpAddr> = match host.dns.as_deref() {
@@ -223,6 +230,15 @@ fn etc_content(definition: &Definition, endpoints: &[Endpoint]) -> Result<EtcCon
             })
             .collect::<Result<_, _>>()?,
     };
+    let mut options = host.dns_options.clone().unwrap_or_default();
+    let nameservers = if uses_embedded_dns(endpoints) {
+        if !options.iter().any(|option| option.starts_with("ndots")) {
+            options.push("ndots:0".to_owned());
+        }
+        vec![SERVER.into()]
+    } else {
+        nameservers
+    };
     Ok(EtcContent {
         hostname: config.hostname.clone().unwrap_or_default(),
         domainname: config.domainname.clone().filter(|name| !name.is_empty()),
@@ -230,7 +246,7 @@ fn etc_content(definition: &Definition, endpoints: &[Endpoint]) -> Result<EtcCon
         extra_hosts: extra_hosts.collect::<Result<_, _>>()?,
         nameservers,
         search: host.dns_search.clone().unwrap_or_default(),
-        options: host.dns_options.clone().unwrap_or_default(),
+        options,
     })
 }
 

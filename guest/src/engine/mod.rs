@@ -93,6 +93,7 @@ pub(crate) struct Engine {
     layers: Arc<Layers>,
     images: Images,
     networks: Networks,
+    network_names: networks::Names,
     /// What only the host can do.
     services: Services,
     volumes: Arc<Volumes>,

@@ -16,7 +16,7 @@ use super::events::Events;
 use super::exec::Execs;
 use super::machine::MachineFacts;
 use super::mounts::AnonymousVolumes;
-use super::networks::{Member, Networks};
+use super::networks::{self, Member, Networks};
 use super::records::{self, Definition, Status};
 use super::state::{Event, State};
 use super::table::Table;
@@ -26,6 +26,7 @@ use crate::container::abilities::HostAbilities;
 use crate::container::cgroup;
 use crate::image::{Images, RegistrySettings};
 use crate::layout::Layout;
+use crate::network::Namespace;
 use crate::services::Services;
 use crate::shim::client::{ShimClient, ShimError};
 use crate::shim::protocol::ExitStatus;
@@ -89,6 +90,7 @@ impl Engine {
             layers,
             images,
             networks: Networks::open(&layout.networks(), &[], &in_use).await?,
+            network_names: networks::Names::default(),
             services,
             volumes: Arc::new(volumes),
             pruning_containers: tokio::sync::Mutex::default(),
@@ -101,6 +103,13 @@ impl Engine {
             stopping: AtomicBool::new(false),
             layout,
         });
+        // All names before the first server answers for them.
+        for found in &found {
+            engine.announce(&found.definition, &found.status.endpoints);
+        }
+        for found in &found {
+            engine.serve_again(&found.definition, &found.status).await;
+        }
         for found in found {
             engine.keep_mounts(&found.definition, found.shim.is_some());
             engine.take_up(found);
@@ -112,6 +121,18 @@ impl Engine {
         };
         blocking(unmounting).await?;
         Ok(engine)
+    }
+
+    /// Opens the name server of a container that runs since before this engine did.
+    async fn serve_again(&self, definition: &Definition, status: &Status) {
+        let Some(pid) = status.life.pid() else { return };
+        let served = match Namespace::of(pid) {
+            Ok(namespace) => self.serve_names(definition, &namespace, &status.endpoints).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = served {
+            tracing::warn!("{} has no name server: {error}", definition.id.short());
+        }
     }
 
     fn take_up(self: &Arc<Self>, found: Found) {

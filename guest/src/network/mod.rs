@@ -11,6 +11,7 @@
 mod addresses;
 mod bridge;
 mod counters;
+pub mod dns;
 mod endpoint;
 mod namespace;
 pub mod netfilter;

@@ -32,6 +32,9 @@ impl Keeper {
             return Err(error);
         }
         self.engine.table().names.release(&old, &id);
+        let endpoints = self.status.borrow().endpoints.clone();
+        self.engine.networks().rename(&endpoints, &name);
+        self.engine.announce(&self.definition, &endpoints);
         self.tell("rename", [("oldName", format!("/{old}"))]);
         Ok(())
     }

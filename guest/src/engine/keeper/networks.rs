@@ -54,9 +54,9 @@ impl Keeper {
             self.engine.leave_networks(endpoint.as_slice()).await;
             return Err(error);
         }
-        self.status.send_modify(|status| status.endpoints = after);
+        self.status.send_modify(|status| status.endpoints.clone_from(&after));
         self.keep_status();
-        self.engine.networks_changed(&self.definition, &self.status.borrow().clone());
+        self.engine.networks_changed(&self.definition, pid, &before, &after).await?;
         self.engine.tell_network(network, "connect", [("container", self.definition.id.to_string())]);
         Ok(())
     }
@@ -84,16 +84,16 @@ impl Keeper {
         let Some(pid) = pid else { return Ok(()) };
         let all = self.status.borrow().endpoints.clone();
         let (gone, left): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|endpoint| endpoint.network_name == name);
+            all.iter().cloned().partition(|endpoint| endpoint.network_name == name);
         self.engine.leave_networks(&gone).await;
         self.status.send_modify(|status| status.endpoints.clone_from(&left));
         self.keep_status();
         let routed = self.engine.rejoin_networks(&self.definition, pid, &[], &left).await;
-        self.engine.networks_changed(&self.definition, &self.status.borrow().clone());
+        let changed = self.engine.networks_changed(&self.definition, pid, &all, &left).await;
         if let Some(network) = network {
             self.engine.tell_network(&network, "disconnect", [("container", self.definition.id.to_string())]);
         }
-        routed
+        routed.and(changed)
     }
 
     /// Tells that it came to all of its networks, or that it went.

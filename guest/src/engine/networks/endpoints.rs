@@ -109,6 +109,17 @@ impl Networks {
         Ok(Some(endpoint))
     }
 
+    /// A container has another name by now.
+    pub(in crate::engine) fn rename(&self, endpoints: &[Endpoint], name: &str) {
+        let mut table = self.table();
+        for endpoint in endpoints {
+            let entry = table.get_mut(&endpoint.network);
+            if let Some(member) = entry.and_then(|entry| entry.members.get_mut(&endpoint.id)) {
+                name.clone_into(&mut member.name);
+            }
+        }
+    }
+
     /// Others may have its place. Does nothing for one that nobody has.
     pub(in crate::engine) fn release(&self, endpoint: &Endpoint) {
         let mut table = self.table();

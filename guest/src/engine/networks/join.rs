@@ -2,12 +2,14 @@
 //! their end.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use holm_api::models::EndpointSettings;
 
-use super::{NetworkMode, normalized};
-use crate::engine::records::{Definition, Status};
-use crate::engine::{Container, Engine, EngineError};
+use super::{NetworkMode, normalized, uses_embedded_dns};
+use crate::container::etc_files::EtcFiles;
+use crate::engine::records::Definition;
+use crate::engine::{Container, Engine, EngineError, launch};
 use crate::network::{Endpoint, Namespace, loopback_only};
 
 impl Engine {
@@ -44,7 +46,12 @@ impl Engine {
             // The machine's, or another container's: both are as they are.
             None | Some(NetworkMode::Host) => Ok(()),
             Some(_) if endpoints.is_empty() => Ok(loopback_only(pid).await?),
-            Some(_) => self.networks().attach(&Namespace::of(pid)?, endpoints, endpoints).await,
+            Some(_) => {
+                let namespace = Namespace::of(pid)?;
+                self.networks().attach(&namespace, endpoints, endpoints).await?;
+                self.announce(definition, endpoints);
+                self.serve_names(definition, &namespace, endpoints).await
+            }
         }
     }
 
@@ -69,8 +76,34 @@ impl Engine {
         }
     }
 
-    /// A running container has other networks than it had.
-    pub(in crate::engine) fn networks_changed(&self, _definition: &Definition, _status: &Status) {}
+    /// A running container has other networks than it had: its names, its name server and its files follow.
+    pub(in crate::engine) async fn networks_changed(
+        &self,
+        definition: &Definition,
+        pid: i32,
+        before: &[Endpoint],
+        after: &[Endpoint],
+    ) -> Result<(), EngineError> {
+        self.announce(definition, after);
+        if NetworkMode::of(&definition.host)? == Some(NetworkMode::Host) {
+            return Ok(());
+        }
+        self.serve_names(definition, &Namespace::of(pid)?, after).await?;
+        let addresses = |of: &[Endpoint]| -> Vec<IpAddr> {
+            of.iter().flat_map(Endpoint::places).map(|place| place.address.addr()).collect()
+        };
+        let (old, new) = (addresses(before), addresses(after));
+        let gone: Vec<_> = old.iter().filter(|address| !new.contains(address)).copied().collect();
+        let come: Vec<_> = new.iter().filter(|address| !old.contains(address)).copied().collect();
+        let content = launch::etc_content(definition, after)?;
+        let files = EtcFiles::in_folder(&self.layout().container(&definition.id));
+        let asks_us_now = !uses_embedded_dns(before) && uses_embedded_dns(after);
+        let changed = files.change_hosts(&content, &gone, &come).and_then(|()| match asks_us_now {
+            true => files.write_resolv_conf(&content),
+            false => Ok(()),
+        });
+        changed.map_err(EngineError::system("write /etc/hosts"))
+    }
 
     /// Puts a container on a network.
     pub(crate) async fn connect(

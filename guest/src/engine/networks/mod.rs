@@ -16,6 +16,7 @@ mod names;
 mod options;
 mod plan;
 mod record;
+mod serve;
 mod wish;
 
 pub(crate) use endpoints::Member;
@@ -24,6 +25,7 @@ pub(crate) use names::{dns_names, has_embedded_dns};
 pub(crate) use options::BridgeOptions;
 pub(crate) use plan::CreateNetwork;
 pub(crate) use record::{Driver, Ipam, IpamConfig, Network};
+pub(super) use serve::{Names, uses_embedded_dns};
 pub(super) use wish::check as check_wish;
 pub(crate) use wish::{check_all as check_wishes, normalized};
 
@@ -192,11 +194,6 @@ impl Networks {
             }
         }
         Ok(())
-    }
-
-    /// Whether packets between networks are stopped.
-    pub(crate) fn are_filtered(&self) -> bool {
-        self.filtered
     }
 
     /// An id that stays as long as the data disk.
