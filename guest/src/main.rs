@@ -1,9 +1,10 @@
-//! `holmd`: Holm inside its Linux machine. One static program, four processes.
+//! `holmd`: Holm inside its Linux machine. One static program, five processes.
 //!
 //! ```text
 //!   holmd init     PID 1: boot steps, the link to the host, reaping; parses nothing from outside
 //!     ├─ holmd engine   the Engine API: images, containers, networks; may die and be started again
 //!     ├─ holmd shim     one a container: owns its streams, log and exit status; outlives the engine
+//!     │    └─ holmd compress    for each of its logs that was rotated away and is to be compressed
 //!     └─ holmd files    one for each look into a container's files: cp, export, diff, commit
 //! ```
 //!
@@ -48,6 +49,11 @@ enum Command {
     },
     /// Look into a container's files, or change them; started by the engine
     Files,
+    /// Compress a log that was rotated away; started by a shim
+    Compress {
+        /// The log
+        path: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,6 +72,7 @@ fn main() -> ExitCode {
         Command::Engine(args) => engine::run(args),
         Command::Shim { bundle } => shim::run(bundle),
         Command::Files => files::run(),
+        Command::Compress { path } => shim::compress::run(&path),
     }
 }
 

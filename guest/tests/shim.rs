@@ -28,7 +28,7 @@ use holm_api::stream::Channel;
 use machine::{Machine, isolated, text};
 use serde_json::json;
 use shim::client::{ShimError, Streams};
-use shim::protocol::{ExitStatus, FailureKind, Stdin, WindowSize};
+use shim::protocol::{ExitStatus, FailureKind, Rotated, Stdin, WindowSize};
 use tokio::io::AsyncWriteExt;
 
 const OUTPUT: Streams = Streams { stdin: false, stdout: true, stderr: true };
@@ -362,6 +362,28 @@ fn a_shim_that_is_asked_to_end_kills_its_container_and_tells_the_exit() {
             assert_eq!(shim.wait().await.unwrap().code, 137);
         },
     );
+}
+
+#[test]
+fn a_log_that_was_rotated_away_is_compressed_when_the_exit_is_told() {
+    isolated("a_log_that_was_rotated_away_is_compressed_when_the_exit_is_told", async |machine: Machine| {
+        let script = "n=0; while [ $n -lt 2000 ]; do n=$((n+1)); echo $n; done";
+        let mut container = machine.container(&["sh", "-c", script]);
+        let log = container.config.log.as_mut().unwrap();
+        (log.max_size, log.max_files, log.rotated) = (Some(10_000), 2, Rotated::Compressed);
+        let path = log.path.clone();
+        let (shim, _) = container.launch().await.unwrap();
+        shim.start().await.unwrap();
+        assert_eq!(shim.wait().await.unwrap().code, 0);
+        let with_end = |end: &str| path.with_file_name(format!("log{end}"));
+        let there: Vec<_> =
+            ["", ".1", ".1.gz", ".1.gz.new"].into_iter().filter(|end| with_end(end).exists()).collect();
+        assert_eq!(there, ["", ".1.gz"]);
+        let unpacked = std::process::Command::new("gzip").arg("-dc").arg(with_end(".1.gz")).output().unwrap();
+        let (first, rest) = (text(&unpacked.stdout), std::fs::read_to_string(&path).unwrap());
+        assert!(first.starts_with("{\"log\":\"1\\n\""), "{first}");
+        assert_eq!(first.lines().count() + rest.lines().count(), 2000);
+    });
 }
 
 #[test]

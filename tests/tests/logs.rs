@@ -90,6 +90,16 @@ fn each_driver_keeps_what_it_says(machine: Machine) {
     assert!(numbers.iter().rev().zip((1..=2000).rev()).all(|(number, expected)| *number == expected));
     assert_eq!(home.holm(&["logs", "-n", "3", "rotated"]).ok(), "1998\n1999\n2000\n");
 
+    // Compressed they are read all the same, whole or from their end; the sum of what was kept is contiguous.
+    let packed = r#"{"Type":"json-file","Config":{"max-size":"10k","max-file":"3","compress":"true"}}"#;
+    said(&home, "packed", packed, "for batch in $(seq 1 40); do seq 100; sleep 0.01; done");
+    let lines = home.holm(&["logs", "packed"]).ok();
+    let numbers: Vec<u32> = lines.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.len() > 200 && numbers.windows(2).all(|pair| pair[1] == pair[0] % 100 + 1), "{lines}");
+    assert_eq!(numbers.last(), Some(&100));
+    let last = home.holm(&["logs", "-n", "150", "packed"]).ok();
+    assert!(last.starts_with("51\n52\n") && last.lines().count() == 150, "{last}");
+
     let detailed = r#"{"Type":"json-file","Config":{"labels":"team","env":"MODE"}}"#;
     said(&home, "detailed", detailed, "echo hello");
     let request = Request {

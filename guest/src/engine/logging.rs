@@ -10,7 +10,7 @@ pub(crate) use attributes::details;
 
 use super::EngineError;
 use super::records::Definition;
-use crate::shim::protocol::LogFile;
+use crate::shim::protocol::{LogFile, Rotated};
 
 const JSON_FILE: &str = "json-file";
 const LOCAL: &str = "local";
@@ -54,16 +54,19 @@ pub(super) fn log_file(definition: &Definition, folder: &Path) -> Result<Option<
         NONE => return Ok(None),
         _ => return Err(invalid(format!("logger: no log driver named '{name}' is registered"))),
     };
-    let mut file = LogFile { path: path(definition, folder), max_size: size, max_files: files };
-    let mut compress = false;
+    let mut file =
+        LogFile { path: path(definition, folder), max_size: size, max_files: files, rotated: Rotated::Plain };
+    // As moby's: `local` compresses unless told otherwise, `json-file` does not. What is not asked for and cannot be is
+    // left alone.
+    let mut compress = None;
     for (option, value) in options(definition) {
         match option {
             "max-size" => file.max_size = max_size(name, value)?,
             "max-file" => file.max_files = max_files(name, value)?,
             "compress" => {
-                compress = parse_bool(value).ok_or_else(|| {
+                compress = Some(parse_bool(value).ok_or_else(|| {
                     invalid(format!("strconv.ParseBool: parsing {value:?}: invalid syntax"))
-                })?;
+                })?);
             }
             "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {}
             _ if name == LOCAL => {
@@ -74,18 +77,15 @@ pub(super) fn log_file(definition: &Definition, folder: &Path) -> Result<Option<
     }
     details(definition)?;
     let rotates = file.max_files > 1 && file.max_size.is_some();
-    if compress && name == LOCAL && file.max_files <= 1 {
+    if compress == Some(true) && name == LOCAL && file.max_files <= 1 {
         return Err(invalid("compression cannot be enabled when max file count is 1".to_owned()));
     }
-    if compress && !rotates {
+    if compress == Some(true) && !rotates {
         let words = "compress cannot be true when max-file is less than 2 or max-size is not set";
         return Err(invalid(words.to_owned()));
     }
-    if compress && name == JSON_FILE {
-        return Err(EngineError::NotImplemented(format!(
-            "Holm {} cannot compress logs that were rotated yet",
-            holm_api::VERSION
-        )));
+    if compress.unwrap_or(name == LOCAL) && rotates {
+        file.rotated = Rotated::Compressed;
     }
     Ok(Some(file))
 }
@@ -175,14 +175,14 @@ pub(super) mod tests {
     #[test]
     fn output_is_kept_in_one_endless_file_by_default() {
         let file = asked("", &[]).unwrap().unwrap();
-        assert_eq!((file.max_size, file.max_files), (None, 1));
+        assert_eq!((file.max_size, file.max_files, file.rotated), (None, 1, Rotated::Plain));
         assert!(asked("none", &[("anything", "goes")]).unwrap().is_none());
     }
 
     #[test]
     fn local_rotates_by_itself() {
         let file = asked("local", &[]).unwrap().unwrap();
-        assert_eq!((file.max_size, file.max_files), (Some(20 << 20), 5));
+        assert_eq!((file.max_size, file.max_files, file.rotated), (Some(20 << 20), 5, Rotated::Compressed));
         assert_eq!(file.path, Path::new("/c/local-logs/container.log"));
         let file = asked("local", &[("max-size", "0"), ("max-file", "2")]).unwrap().unwrap();
         assert_eq!((file.max_size, file.max_files), (None, 2));
@@ -214,7 +214,18 @@ pub(super) mod tests {
             "compress cannot be true when max-file is less than 2 or max-size is not set"
         );
         assert!(asked("json-file", &[("compress", "false")]).is_ok());
-        let compressed = [("compress", "true"), ("max-file", "2"), ("max-size", "1k")];
-        assert!(asked("json-file", &compressed).unwrap_err().contains("cannot compress logs"));
+    }
+
+    #[test]
+    fn rotated_logs_are_compressed_where_that_is_asked_for() {
+        let rotated = |driver, compress| {
+            let options = [("compress", compress), ("max-file", "2"), ("max-size", "1k")];
+            asked(driver, &options).unwrap().unwrap().rotated
+        };
+        assert_eq!(rotated("json-file", "true"), Rotated::Compressed);
+        assert_eq!(rotated("json-file", "false"), Rotated::Plain);
+        assert_eq!(rotated("local", "false"), Rotated::Plain);
+        let file = asked("json-file", &[("max-file", "2"), ("max-size", "1k")]).unwrap().unwrap();
+        assert_eq!(file.rotated, Rotated::Plain);
     }
 }

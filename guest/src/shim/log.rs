@@ -12,7 +12,8 @@ use chrono::DateTime;
 use holm_api::stream::Channel;
 use memchr::memchr;
 
-use super::protocol::LogFile;
+use super::compress::{Compressor, compressed};
+use super::protocol::{LogFile, Rotated};
 
 /// Bytes of text in one object at most.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -27,6 +28,7 @@ pub struct LogWriter {
     unfinished: [Vec<u8>; 2],
     /// Objects that are ready to be written.
     ready: Vec<u8>,
+    compressor: Compressor,
 }
 
 impl LogWriter {
@@ -34,7 +36,33 @@ impl LogWriter {
     pub fn open(settings: LogFile) -> io::Result<Self> {
         let file = open(&settings.path)?;
         let size = file.metadata()?.len();
-        Ok(Self { settings, file, size, unfinished: Default::default(), ready: Vec::new() })
+        let (unfinished, ready) = Default::default();
+        let mut log = Self { settings, file, size, unfinished, ready, compressor: Compressor::default() };
+        // What an earlier shim was killed over.
+        if fs::exists(numbered(&log.settings.path, 1))? {
+            log.compress();
+        }
+        Ok(log)
+    }
+
+    /// Whether the file is full and cannot be rotated away yet, since the one before it is being compressed. Whoever
+    /// writes all the same makes it larger.
+    pub fn is_held_up(&self) -> bool {
+        self.compressor.is_running() && self.size >= self.limit()
+    }
+
+    /// Whether a file that was rotated away is being compressed.
+    pub fn is_compressing(&self) -> bool {
+        self.compressor.is_running()
+    }
+
+    /// A child of this process was reaped.
+    pub fn child_ended(&mut self, pid: i32) {
+        self.compressor.ended(pid);
+    }
+
+    fn limit(&self) -> u64 {
+        self.settings.max_size.unwrap_or(u64::MAX)
     }
 
     /// Takes what the container wrote and puts every line that is complete into the file.
@@ -66,8 +94,10 @@ impl LogWriter {
         result.and(self.flush())
     }
 
-    /// Writes what was left without a line feed.
+    /// Writes what was left without a line feed. Nothing goes on after it.
     pub fn finish(&mut self, now: SystemTime) -> io::Result<()> {
+        self.compressor.stop();
+        self.settings.rotated = Rotated::Plain;
         let time = rfc3339_nanos(now);
         let mut result = Ok(());
         for (index, stream) in ["stdout", "stderr"].into_iter().enumerate() {
@@ -80,8 +110,7 @@ impl LogWriter {
     }
 
     fn add(&mut self, text: &[u8], stream: &str, time: &str) -> io::Result<()> {
-        let limit = self.settings.max_size.unwrap_or(u64::MAX);
-        if self.size + self.ready.len() as u64 >= limit {
+        if self.size + self.ready.len() as u64 >= self.limit() && !self.compressor.is_running() {
             self.flush()?;
             self.rotate()?;
         }
@@ -122,14 +151,29 @@ impl LogWriter {
         if last == 0 {
             absent_is_fine(fs::remove_file(path))?;
         } else {
+            absent_is_fine(fs::remove_file(numbered(path, last)))?;
+            absent_is_fine(fs::remove_file(compressed(&numbered(path, last))))?;
             for number in (1..last).rev() {
-                absent_is_fine(fs::rename(numbered(path, number), numbered(path, number + 1)))?;
+                let (from, to) = (numbered(path, number), numbered(path, number + 1));
+                absent_is_fine(fs::rename(&from, &to))?;
+                absent_is_fine(fs::rename(compressed(&from), compressed(&to)))?;
             }
             absent_is_fine(fs::rename(path, numbered(path, 1)))?;
         }
         self.file = open(path)?;
         self.size = 0;
+        self.compress();
         Ok(())
+    }
+
+    /// Lets the file that was rotated away last be compressed, if that is wanted.
+    fn compress(&mut self) {
+        if self.settings.rotated == Rotated::Compressed
+            && let Err(error) = self.compressor.start(&numbered(&self.settings.path, 1))
+        {
+            // It is as good a log as it is.
+            tracing::error!("cannot compress a log: {error}");
+        }
     }
 }
 
@@ -240,7 +284,8 @@ mod tests {
     const NOW: SystemTime = UNIX_EPOCH;
 
     fn writer(folder: &Path, max_size: Option<u64>, max_files: u32) -> LogWriter {
-        LogWriter::open(LogFile { path: folder.join("log"), max_size, max_files }).unwrap()
+        let path = folder.join("log");
+        LogWriter::open(LogFile { path, max_size, max_files, rotated: Rotated::Plain }).unwrap()
     }
 
     fn texts(path: &Path) -> Vec<String> {

@@ -6,6 +6,7 @@ mod attached;
 pub mod bundle;
 mod cgroup;
 pub mod client;
+pub(crate) mod compress;
 mod connection;
 mod create;
 mod device_rules;

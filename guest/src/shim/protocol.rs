@@ -155,6 +155,17 @@ pub struct LogFile {
     pub max_size: Option<u64>,
     /// Files kept, the current one included; at least 1.
     pub max_files: u32,
+    /// What becomes of those that were rotated away.
+    pub rotated: Rotated,
+}
+
+/// What becomes of a log that was rotated away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rotated {
+    /// It stays as it is.
+    Plain,
+    /// `<log>.<n>.gz` is made of it.
+    Compressed,
 }
 
 /// What a new shim says once on descriptor 3.

@@ -21,7 +21,7 @@ use crate::container::abilities::HostAbilities;
 use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{Joined, SpecInput, spec};
 use crate::shim::client::{self, ShimClient, ShimError, Streams};
-use crate::shim::protocol::{LogFile, Overlay, ShimConfig, Stdin, Vsock};
+use crate::shim::protocol::{LogFile, Overlay, Rotated, ShimConfig, Stdin, Vsock};
 
 /// A test that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -118,7 +118,12 @@ impl Machine {
             sources: Vec::new(),
             terminal: None,
             stdin: Stdin::Null,
-            log: Some(LogFile { path: folder.join("log"), max_size: None, max_files: 1 }),
+            log: Some(LogFile {
+                path: folder.join("log"),
+                max_size: None,
+                max_files: 1,
+                rotated: Rotated::Plain,
+            }),
             vsock: Vsock::Refused,
             exit_file: folder.join("exit.json"),
             id,

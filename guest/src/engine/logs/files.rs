@@ -1,15 +1,19 @@
-//! The files of one log: the current one and those that were rotated away, `<path>.1` being the newest of them.
+//! The files of one log: the current one and those that were rotated away, `<path>.1` being the newest of them, which
+//! may be compressed (`<path>.1.gz`). A compressed one is unpacked when its lines are wanted, into a file without name.
 
 use std::collections::VecDeque;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Seek};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
 
 use memchr::memchr;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::tail;
+use crate::shim::compress::{Source, compressed};
 
 /// Bytes read at once.
 const BLOCK: usize = 256 * 1024;
@@ -34,8 +38,8 @@ impl Files {
             waiting.push_front(current);
         }
         for number in 1.. {
-            let Some(rotated) = Lines::open(&numbered(&path, number)).await? else { break };
-            if waiting.iter().all(|seen| seen.inode != rotated.inode) {
+            let Some(rotated) = Lines::open_rotated(&numbered(&path, number)).await? else { break };
+            if !is_among(&waiting, &rotated).await? {
                 waiting.push_front(rotated);
             }
         }
@@ -44,7 +48,14 @@ impl Files {
 
     /// Passes over all but the last `lines` lines.
     pub(super) async fn skip_to_tail(&mut self, mut lines: u64) -> io::Result<()> {
-        for file in self.waiting.iter_mut().rev() {
+        for index in (0..self.waiting.len()).rev() {
+            if lines == 0 {
+                // What is older than the last line wanted need not even be unpacked.
+                self.waiting.drain(..=index);
+                break;
+            }
+            let file = &mut self.waiting[index];
+            file.unpack().await?;
             lines -= tail::seek(&mut file.file, lines).await?;
         }
         Ok(())
@@ -52,7 +63,9 @@ impl Files {
 
     /// The next file to read from.
     pub(super) async fn next(&mut self) -> io::Result<Option<Lines>> {
-        Ok(self.waiting.pop_front())
+        let Some(mut lines) = self.waiting.pop_front() else { return Ok(None) };
+        lines.unpack().await?;
+        Ok(Some(lines))
     }
 
     /// Takes back a file whose end was reached.
@@ -70,18 +83,35 @@ impl Files {
         let inode = current.inode;
         self.waiting.push_back(current);
         let Some(newest) = newest.filter(|newest| newest.inode != inode) else { return Ok(()) };
+        self.waiting.push_back(newest);
         // More than one rotation since we last looked: those in between are numbered.
         let mut between = Vec::new();
         for number in 1.. {
-            match Lines::open(&numbered(&self.path, number)).await? {
-                Some(file) if file.inode != inode && file.inode != newest.inode => between.push(file),
+            match Lines::open_rotated(&numbered(&self.path, number)).await? {
+                Some(file) if !is_among(&self.waiting, &file).await? => between.push(file),
                 _ => break,
             }
         }
-        self.waiting.extend(between.into_iter().rev());
-        self.waiting.push_back(newest);
+        let newest = self.waiting.pop_back();
+        self.waiting.extend(between.into_iter().rev().chain(newest));
         Ok(())
     }
+}
+
+/// Whether a file that was rotated away is one of those that are open already: by itself, or as what it was made of.
+async fn is_among(open: &VecDeque<Lines>, rotated: &Lines) -> io::Result<bool> {
+    for seen in open {
+        let same = match &rotated.form {
+            Form::Compressed { source: Some(source), .. } => {
+                Source::of(&seen.file.metadata().await?) == *source
+            }
+            Form::Compressed { source: None, .. } | Form::Plain => false,
+        };
+        if same || seen.inode == rotated.inode {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
@@ -93,6 +123,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 /// A file, line by line. Its end may be the end of only what is written so far.
 pub(super) struct Lines {
     file: File,
+    form: Form,
     inode: u64,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were given out.
@@ -101,16 +132,64 @@ pub(super) struct Lines {
     searched: usize,
 }
 
+/// How a file is.
+enum Form {
+    /// Lines.
+    Plain,
+    /// Compressed.
+    Compressed {
+        /// What it was made of, as far as that is known.
+        source: Option<Source>,
+        /// Where it can be unpacked.
+        folder: PathBuf,
+    },
+}
+
 impl Lines {
     async fn open(path: &Path) -> io::Result<Option<Self>> {
         match File::open(path).await {
             Ok(file) => {
                 let inode = file.metadata().await?.ino();
-                Ok(Some(Self { file, inode, buffer: Vec::new(), used: 0, searched: 0 }))
+                let buffer = Vec::new();
+                Ok(Some(Self { file, form: Form::Plain, inode, buffer, used: 0, searched: 0 }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens a file that was rotated away, in whichever form it is.
+    async fn open_rotated(path: &Path) -> io::Result<Option<Self>> {
+        if let Some(plain) = Self::open(path).await? {
+            return Ok(Some(plain));
+        }
+        // The plain one goes when the compressed one is there.
+        let Some(mut lines) = Self::open(&compressed(path)).await? else { return Ok(None) };
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let packed = lines.file.try_clone().await?.into_std().await;
+        let source = blocking(move || {
+            let source = Source::noted(&packed);
+            // They share their place.
+            (&packed).rewind()?;
+            Ok(source)
+        });
+        lines.form = Form::Compressed { source: source.await?, folder };
+        Ok(Some(lines))
+    }
+
+    /// Makes its lines readable.
+    async fn unpack(&mut self) -> io::Result<()> {
+        let Form::Compressed { folder, .. } = &self.form else { return Ok(()) };
+        let (folder, packed) = (folder.clone(), self.file.try_clone().await?.into_std().await);
+        let unpacked = blocking(move || {
+            let mut options = std::fs::File::options();
+            let mut file = options.read(true).write(true).custom_flags(libc::O_TMPFILE).open(folder)?;
+            io::copy(&mut MultiGzDecoder::new(packed), &mut file)?;
+            file.rewind()?;
+            Ok(file)
+        });
+        (self.file, self.form) = (File::from_std(unpacked.await?), Form::Plain);
+        Ok(())
     }
 
     /// The next whole line. What has no newline yet is kept for the next time.
@@ -137,9 +216,14 @@ impl Lines {
     }
 }
 
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shim::compress::compress;
     use std::fs;
 
     async fn all(files: &mut Files) -> Vec<String> {
@@ -179,6 +263,43 @@ mod tests {
         fs::rename(&path, numbered(&path, 2)).unwrap();
         fs::write(numbered(&path, 1), "three\n").unwrap();
         fs::write(&path, "four\n").unwrap();
+        files.look_again().await.unwrap();
+        assert_eq!(all(&mut files).await, ["two", "three", "four"]);
+        files.look_again().await.unwrap();
+        assert!(all(&mut files).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn compressed_files_are_read_like_others_and_unpacked_only_where_they_are_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(compressed(&numbered(&path, 3)), "no gzip, and nobody notices").unwrap();
+        for (number, text) in [(2, "one\ntwo\n"), (1, "three\n")] {
+            fs::write(numbered(&path, number), text).unwrap();
+            compress(&numbered(&path, number)).unwrap();
+        }
+        fs::write(&path, "four\n").unwrap();
+        let mut files = Files::open(path.clone()).await.unwrap();
+        files.skip_to_tail(3).await.unwrap();
+        assert_eq!(all(&mut files).await, ["two", "three", "four"]);
+        fs::remove_file(compressed(&numbered(&path, 3))).unwrap();
+        assert_eq!(all(&mut Files::open(path).await.unwrap()).await, ["one", "two", "three", "four"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_compressed_while_it_is_read_is_not_read_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, "one\ntw").unwrap();
+        let mut files = Files::open(path.clone()).await.unwrap();
+        assert_eq!(all(&mut files).await, ["one"]);
+        let mut appended = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut appended, b"o\n").unwrap();
+        fs::rename(&path, numbered(&path, 2)).unwrap();
+        fs::write(numbered(&path, 1), "three\n").unwrap();
+        fs::write(&path, "four\n").unwrap();
+        compress(&numbered(&path, 2)).unwrap();
+        compress(&numbered(&path, 1)).unwrap();
         files.look_again().await.unwrap();
         assert_eq!(all(&mut files).await, ["two", "three", "four"]);
         files.look_again().await.unwrap();

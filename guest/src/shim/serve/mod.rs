@@ -148,7 +148,8 @@ impl Server {
             }
             self.conclude_execs();
             if let Life::Draining { deadline, .. } = self.life
-                && ((self.outputs.is_empty() && self.execs.is_empty()) || Instant::now() >= deadline)
+                && ((self.outputs.is_empty() && self.execs.is_empty() && !self.is_compressing())
+                    || Instant::now() >= deadline)
             {
                 self.conclude();
             }
@@ -157,6 +158,10 @@ impl Server {
             self.connections.retain(|connection| !connection.is_over() && !is_stray(connection, execs));
         }
         fs::remove_file(&self.config.socket)
+    }
+
+    fn is_compressing(&self) -> bool {
+        self.log.as_ref().is_some_and(LogWriter::is_compressing)
     }
 
     fn is_over(&self) -> bool {
@@ -175,10 +180,13 @@ impl Server {
         }
         let bound = if matches!(self.life, Life::Running) { OUTPUT_BOUND } else { DRAIN_BOUND };
         let now = Instant::now();
+        // After the exit a log may grow past its size: there is not much to come.
+        let held_up =
+            matches!(self.life, Life::Running) && self.log.as_ref().is_some_and(LogWriter::is_held_up);
         for output in &self.outputs {
             let channel = output.channel();
             let room = |connection: &Connection| connection.has_room(&Process::First, channel, bound);
-            if self.connections.iter().all(room) && self.rest_of(output, now).is_none() {
+            if !held_up && self.connections.iter().all(room) && self.rest_of(output, now).is_none() {
                 waits.add(Ready::Output(channel), output, PollFlags::IN);
             }
         }
@@ -257,14 +265,21 @@ impl Server {
                 Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw() == self.pid => {
                     self.exited(128 + signal as i32);
                 }
-                Ok(WaitStatus::Exited(pid, code)) => self.exec_exited(pid.as_raw(), code),
+                Ok(WaitStatus::Exited(pid, code)) => self.other_exited(pid.as_raw(), code),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    self.exec_exited(pid.as_raw(), 128 + signal as i32);
+                    self.other_exited(pid.as_raw(), 128 + signal as i32);
                 }
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => {}
             }
         }
+    }
+
+    fn other_exited(&mut self, pid: i32, code: i32) {
+        if let Some(log) = &mut self.log {
+            log.child_ended(pid);
+        }
+        self.exec_exited(pid, code);
     }
 
     fn kill(&self) {
