@@ -1,6 +1,6 @@
 //! Introduces images to layers and containers, and turns what goes wrong with images into the engine's words.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 
 use holm_api::{Digest, Reference};
@@ -53,13 +53,19 @@ impl Engine {
 
     /// `docker rmi`.
     pub(crate) async fn remove_image(&self, text: &str, force: bool) -> Result<Vec<Removed>, EngineError> {
+        // Known by its labels as long as it is there.
+        let image = self.images().find(text).ok().map(|image| (image.id(), labels(&image)));
         let removed = self.images().remove(text, force, self.image_uses()).await?;
+        let Some((image, labels)) = image else { return Ok(removed) };
         for one in &removed {
+            let name = image.to_string();
             match one {
-                Removed::Untagged(reference) => {
-                    self.tell_image("untag", &reference.familiar(), &reference.familiar());
+                Removed::Untagged(_) => self.tell_image_with("untag", name.clone(), &name, labels.clone()),
+                Removed::Deleted(id) if *id == image => {
+                    self.tell_image_with("delete", name.clone(), &name, BTreeMap::new());
                 }
-                Removed::Deleted(id) => self.tell_image("delete", &id.to_string(), &id.to_string()),
+                // Its layers, which are no images.
+                Removed::Deleted(_) => {}
             }
         }
         Ok(removed)
@@ -108,11 +114,22 @@ impl Engine {
         Ok((removed, reclaimed))
     }
 
-    /// Tells an event of the image `id`, by the name that the client used.
+    /// Tells an event of the image that `id` means, by the name that moby gives it there.
     pub(crate) fn tell_image(&self, action: &str, id: &str, name: &str) {
-        let attributes = [("name".to_owned(), name.to_owned())].into();
-        self.events().tell(Subject::Image, action, Actor { id: id.to_owned(), attributes });
+        let labels = self.images().find(id).map(|image| labels(&image)).unwrap_or_default();
+        self.tell_image_with(action, id.to_owned(), name, labels);
     }
+
+    fn tell_image_with(&self, action: &str, id: String, name: &str, labels: BTreeMap<String, String>) {
+        let mut attributes = labels;
+        attributes.insert("name".to_owned(), name.to_owned());
+        self.events().tell(Subject::Image, action, Actor { id, attributes });
+    }
+}
+
+fn labels(image: &Image) -> BTreeMap<String, String> {
+    let labels = image.config().config.labels.iter().flatten();
+    labels.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// All causes in one line, as moby's wrapped errors read.

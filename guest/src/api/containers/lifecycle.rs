@@ -153,7 +153,10 @@ pub(super) async fn resize(
 ) -> Result<Response, ApiError> {
     let rows = side(&query, "h", "height")?;
     let columns = side(&query, "w", "width")?;
-    find(&engine, &name)?.resize(WindowSize { rows, columns }).await?;
+    let container = find(&engine, &name)?;
+    container.resize(WindowSize { rows, columns }).await?;
+    let size = [("height", rows.to_string()), ("width", columns.to_string())];
+    engine.tell_container(&container.definition(), "resize", size);
     Ok(StatusCode::OK.into_response())
 }
 

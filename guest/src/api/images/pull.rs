@@ -66,7 +66,7 @@ fn wanted(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
 
 async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiError> {
     let (sender, mut lines) = mpsc::channel(AHEAD);
-    let reference = pull.reference.familiar();
+    let (reference, name) = (pull.reference.familiar(), pull.reference.familiar_name());
     let images = engine.images().clone();
     // Ended with the response: who goes away does not want the image any more.
     let mut pulling = AbortOnDropHandle::new(tokio::spawn(async move { images.pull(pull, sender).await }));
@@ -80,7 +80,7 @@ async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiEr
             pieces.send_json(&line(&progress)).await?;
         }
         match finished(&mut pulling).await {
-            Ok(_) => engine.tell_image("pull", &reference, &reference),
+            Ok(_) => engine.tell_image("pull", &reference, &name),
             Err(error) => pieces.send_json(&ApiError::from(error).into_line()).await?,
         }
         Ok::<_, Gone>(())

@@ -98,8 +98,10 @@ impl Exec {
     }
 
     /// In events.
+    /// The program, a space, and its arguments, if any.
     fn command_line(&self) -> String {
-        self.wish.command.join(" ")
+        let (program, arguments) = self.wish.command.split_first().map_or(("", &[][..]), |(p, a)| (p, a));
+        format!("{program} {}", arguments.join(" "))
     }
 }
 
@@ -183,7 +185,8 @@ impl Engine {
                 Ok(attached)
             }
             Err(error) => {
-                self.ended(exec, code_of(&error));
+                // Nobody is told that it died: it never lived.
+                exec.stage.send_modify(|stage| stage.ended(code_of(&error), Instant::now()));
                 Err(error)
             }
         }
