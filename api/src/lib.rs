@@ -7,6 +7,7 @@ mod id;
 mod reference;
 
 pub mod diagnosis;
+pub mod files;
 pub mod link;
 pub mod network;
 pub mod services;
@@ -49,7 +50,7 @@ pub mod port {
     pub const ENGINE_OPEN: VsockPort = VsockPort(2376);
     /// Host: IP packets of the guest's TUN device, see [`crate::network`].
     pub const NETWORK: VsockPort = VsockPort(1027);
-    /// Host: FUSE requests.
+    /// Host: the files of a shared folder, see [`crate::files`].
     pub const FILES: VsockPort = VsockPort(1028);
     /// Host: what the engine asks for, see [`crate::services`].
     pub const SERVICES: VsockPort = VsockPort(1029);

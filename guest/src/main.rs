@@ -5,6 +5,7 @@
 //!     ├─ holmd engine   the Engine API: images, containers, networks; may die and be started again
 //!     ├─ holmd shim     one a container: owns its streams, log and exit status; outlives the engine
 //!     │    └─ holmd compress    for each of its logs that was rotated away and is to be compressed
+//!     ├─ holmd pump     one a folder of the computer's that is mounted; outlives the engine
 //!     └─ holmd files    one for each look into a container's files: cp, export, diff, commit
 //! ```
 //!
@@ -22,6 +23,7 @@ mod init;
 mod inside;
 mod layout;
 mod network;
+mod pump;
 mod services;
 mod shim;
 mod snapshot;
@@ -47,6 +49,8 @@ enum Command {
         /// Folder with config.json and shim.json
         bundle: PathBuf,
     },
+    /// Mount a folder of the computer's; started by the engine
+    Pump,
     /// Look into a container's files, or change them; started by the engine
     Files,
     /// Compress a log that was rotated away; started by a shim
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Engine(args) => engine::run(args),
         Command::Shim { bundle } => shim::run(bundle),
+        Command::Pump => pump::run(),
         Command::Files => files::run(),
         Command::Compress { path } => shim::compress::run(&path),
     }

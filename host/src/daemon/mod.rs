@@ -42,6 +42,7 @@ mod orders;
 mod pipe;
 mod ports;
 mod services;
+mod shares;
 pub(crate) mod start;
 mod supervisor;
 mod tcp;

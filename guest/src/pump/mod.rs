@@ -1,0 +1,142 @@
+//! `holmd pump`: one process a share. It mounts a folder of the computer's, whose files the host daemon serves:
+//! requests of `/dev/fuse` go over a stream of its own to the host, and replies come back.
+//!
+//! ```text
+//!   kernel ── /dev/fuse ──► requests ──┐
+//!     ▲ ▲                              ╞══ stream, host port 1028
+//!     │ └──── replies ◄────────────────┤
+//!     └────── notices ◄── a queue ◄────┘   notifications wait for replies in the kernel, so not on that thread
+//! ```
+//!
+//! Started by the engine, it outlives it. It ends with its stream or its mount: whoever uses the mount then gets
+//! an error, and waits for nothing, because `/dev/fuse` is closed with the process.
+
+pub(crate) mod client;
+mod copy;
+mod mount;
+mod replay;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use holm_api::files::{MOST_ANNOUNCED, READY};
+use holm_api::link::Token;
+use holm_api::port;
+use serde::{Deserialize, Serialize};
+use socket2::Socket;
+
+use crate::transport::Transport;
+use copy::Shared;
+
+/// The host has opened the share already when it hands out the token.
+const READY_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of the plan: paths and a token.
+const LONGEST_PLAN: u64 = 64 << 10;
+/// What the engine waits for on standard output.
+const MOUNTED: &[u8] = b"mounted\n";
+
+/// What the engine wants, as JSON on standard input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// Where to mount. Exists, and is what `is_folder` says.
+    pub(crate) at: PathBuf,
+    /// A folder is shared, or a single file.
+    pub(crate) is_folder: bool,
+    /// Opens the stream.
+    pub(crate) token: Token,
+    /// Unix sockets in place of vsock.
+    pub(crate) sockets: Option<PathBuf>,
+}
+
+/// Mounts a share and serves it until its end.
+pub(crate) fn run() -> ExitCode {
+    // Not the engine's session: what is sent to that is not for us.
+    let _ = nix::unistd::setsid();
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The engine reads it where it still waits.
+            let _ = io::stdout().lock().write_all(error.to_string().as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> io::Result<()> {
+    let mut plan = Vec::new();
+    io::stdin().lock().take(LONGEST_PLAN).read_to_end(&mut plan)?;
+    let plan: Plan = serde_json::from_slice(&plan)?;
+
+    let (hand_over, notices) = mpsc::sync_channel(MOST_ANNOUNCED + 1);
+    let (tell_thread, thread) = mpsc::sync_channel(1);
+    let (start, started) = mpsc::sync_channel::<(Arc<Shared>, File)>(1);
+    let replayer = thread::Builder::new().name("notices".into()).spawn(move || {
+        // The receiver waits for just this.
+        let _ = tell_thread.send(rustix::thread::gettid().as_raw_nonzero().get());
+        match started.recv() {
+            Ok((shared, root)) => copy::notices(&shared, &root, &notices),
+            // The mount failed.
+            Err(_) => Ok(()),
+        }
+    })?;
+    let thread = thread.recv().map_err(io::Error::other)?;
+
+    let stream = open_stream(&plan, thread)?;
+    let device = mount::device()?;
+    mount::mount(device.as_fd(), &plan.at, plan.is_folder)?;
+    let shared = Arc::new(Shared::new(device, stream));
+    let (requests, replies) = (shared.clone(), shared.clone());
+    let mut threads = vec![
+        thread::Builder::new().name("requests".into()).spawn(move || copy::requests(&requests))?,
+        thread::Builder::new().name("replies".into()).spawn(move || copy::replies(&replies, &hand_over))?,
+    ];
+    // Answered by the host, so it is the proof that all of it works.
+    let root = mount::enter(&plan.at).inspect_err(|_| mount::unmount(&plan.at))?;
+    if let Err(error) = mount::read_ahead(root.as_fd()) {
+        tracing::warn!("{} reads ahead as little as any: {error}", plan.at.display());
+    }
+    start.send((shared.clone(), root)).map_err(io::Error::other)?;
+    threads.push(replayer);
+    say_mounted()?;
+
+    // Whichever ends first ends the rest: nothing of a share works without all of it.
+    shared.until_ended();
+    drop(threads);
+    Ok(())
+}
+
+/// The engine goes on when it reads this, and nobody reads anything after it.
+fn say_mounted() -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(MOUNTED)?;
+    stdout.flush()?;
+    let null = File::options().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(null.as_fd())?)
+}
+
+/// Dials the host and proves that it may.
+fn open_stream(plan: &Plan, replayer: i32) -> io::Result<Socket> {
+    let transport = Transport::new(plan.sockets.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stream = runtime.block_on(transport.connect_host(port::FILES))?;
+    let socket = {
+        let _entered = runtime.enter();
+        stream.into_socket()
+    };
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(READY_DEADLINE))?;
+    (&socket).write_all(&[&plan.token.0[..], &replayer.to_le_bytes()].concat())?;
+    let mut ready = [0];
+    (&socket).read_exact(&mut ready)?;
+    if ready != [READY] {
+        return Err(io::Error::other("the computer does not serve the folder"));
+    }
+    socket.set_read_timeout(None)?;
+    Ok(socket)
+}

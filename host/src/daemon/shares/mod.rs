@@ -1,0 +1,4 @@
+//! Folders of this computer that containers have mounted.
+
+mod path;
+mod watch;
