@@ -7,7 +7,7 @@
 //!    │ ◄───────────────────────── READY, 1 byte  │   the folder can be served
 //!    │ ══ requests of /dev/fuse ═══════════════► │   as the kernel writes them
 //!    │ ◄══ replies, notifications ══════════════ │   as the kernel reads them
-//!    │ ◄── announcements ─────────────────────── │   a change on the computer: notifications, then this
+//!    │ ◄── announcement ──────────────────────── │   a change on the computer, after its notifications
 //!    │ ── BEGIN, then DONE ────────────────────► │   what the replayer does in between changes nothing
 //! ```
 //!
@@ -20,7 +20,11 @@ use serde::{Deserialize, Serialize};
 
 /// Says that the token was good.
 pub const READY: u8 = 1;
-/// Says that a connection to a relayed socket was made; anything else, and the stream ends.
+/// Of a relayed socket, in the place of the thread: the stream that lasts as long as the share.
+pub const RELAY_CONTROL: u32 = 0;
+/// Of a relayed socket: a stream that becomes a connection to it.
+pub const RELAY_CONNECTION: u32 = 1;
+/// Says that such a connection was made.
 pub const CONNECTED: u8 = 2;
 /// Bytes of the largest message: a write of 1 MiB, and its headers.
 pub const LONGEST_MESSAGE: usize = (1 << 20) + (64 << 10);
@@ -34,8 +38,9 @@ pub const ANNOUNCEMENT: u32 = 0x4000_0000;
 pub const BEGIN: u32 = 0x4000_0001;
 /// It has done it, or could not.
 pub const DONE: u32 = 0x4000_0002;
-/// Announcements and notifications that may be on their way at once; the host waits for the last one's [`DONE`].
-pub const MOST_ANNOUNCED: usize = 256;
+/// Announcements and notifications that the pump keeps at most. The host has one announcement on its way at a time,
+/// and waits with others while so many notifications may be unread.
+pub const MOST_ANNOUNCED: usize = 4096;
 
 /// Something that was changed on the computer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +64,11 @@ pub enum Change {
     Attributes(Times),
     /// It is gone.
     Removed(Kind),
-    /// It has this name now, in the same folder.
+    /// It has this path now.
     Renamed(Vec<u8>),
-    /// Nothing: the acknowledgement is all that is wanted.
+    /// Nothing: listing the folder now spares the guest many questions soon.
+    Listed,
+    /// Nothing at all: the acknowledgement is what is wanted.
     Nothing,
 }
 

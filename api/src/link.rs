@@ -89,6 +89,17 @@ pub struct Configure {
     pub hypervisor: String,
     /// Digest of the guest image the machine was booted from; `None` on `process`.
     pub image_digest: Option<String>,
+    /// How containers get at folders of the computer.
+    pub binds: Binds,
+}
+
+/// How containers get at folders of the computer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Binds {
+    /// The host serves them, and decides what may be reached.
+    Served,
+    /// As they are, where the machine sees them.
+    Plain,
 }
 
 /// How the engine reaches registries.

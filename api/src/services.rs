@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::ContainerId;
+use crate::link::Token;
 
 /// Requests of one stream that may wait for their replies at once. More is a breach of the rules.
 pub const MOST_WAITING: usize = 64;
@@ -44,6 +45,62 @@ pub enum Ask {
     ClosePorts(ContainerId),
     /// Closes whatever belongs to other containers than these.
     Keep(Vec<ContainerId>),
+    /// Whether something is at a path of the computer's, as a container that is created names it.
+    CheckPath(String),
+    /// Lets a container reach a folder, a file or a socket of the computer's. Answered with [`Answer::Shared`].
+    Share(Share),
+    /// Somebody is done with all that was shared for it. Answered with [`Answer::Ended`].
+    Unshare(User),
+    /// Which shares there are. Answered with [`Answer::Ended`] of those that the engine names and that are no more.
+    Which(Vec<ShareId>),
+}
+
+/// Names a share for as long as the machine lives. Never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShareId(pub u64);
+
+/// Who uses shares.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct User {
+    /// The container.
+    pub container: ContainerId,
+    /// 0: itself, while it runs. Otherwise a look into its files, by number.
+    pub look: u64,
+}
+
+/// [`Ask::Share`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// For whom.
+    pub user: User,
+    /// As the client wrote it.
+    pub path: String,
+    /// Whether nothing may be changed by way of this share.
+    pub read_only: bool,
+    /// Whether a missing folder is made.
+    pub creates: bool,
+}
+
+/// [`Answer::Shared`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// The share; others may use it already.
+    pub share: ShareId,
+    /// What it is.
+    pub kind: SharedKind,
+    /// Opens the share's stream; `None` where it has one, and is mounted.
+    pub token: Option<Token>,
+}
+
+/// What is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SharedKind {
+    /// A folder and all that is in it.
+    Folder,
+    /// One file.
+    File,
+    /// A socket: its token opens any number of streams, each of which becomes a connection to it.
+    Socket,
 }
 
 /// [`Ask::OpenPorts`].
@@ -157,6 +214,10 @@ pub enum Answer {
     Done,
     /// It is done, and these are the ports.
     Ports(Vec<BoundPort>),
+    /// It is done, and this is the share.
+    Shared(Shared),
+    /// It is done, and these shares are no more.
+    Ended(Vec<ShareId>),
     /// It is not, and nothing is left of the attempt.
     Refused {
         /// For whoever started the container, in Docker's words where it has some.

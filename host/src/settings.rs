@@ -9,6 +9,7 @@
 //! insecure-registries = ["registry.lan:5000", "10.0.0.0/8"]
 //! listen-tcp = "127.0.0.1:2376"             # the Engine API with TLS, for clients with Holm's certificate
 //! listen-tcp-insecure = "127.0.0.1:2375"    # for every program of this computer, web pages left out
+//! plain-binds = true                        # folders as they are; the machine `process` alone can
 //! ```
 
 use std::io;
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) insecure_registries: Vec<String>,
     pub(crate) listen_tcp: Option<SocketAddr>,
     pub(crate) listen_tcp_insecure: Option<SocketAddr>,
+    /// Folders of this computer are bound in containers as they are, and not served.
+    pub(crate) plain_binds: bool,
 }
 
 /// What this computer has, for the defaults.
@@ -86,6 +89,7 @@ struct Written {
     insecure_registries: Vec<Spanned<String>>,
     listen_tcp: Option<Spanned<String>>,
     listen_tcp_insecure: Option<Spanned<String>>,
+    plain_binds: Option<Spanned<bool>>,
 }
 
 impl Settings {
@@ -123,6 +127,12 @@ impl Settings {
         let insecure_registries = check_all(written.insecure_registries, &wrong, registry::insecure)?;
         let address =
             |written| check(written, None, &wrong, |text: &String| loopback::address(text).map(Some));
+        let plain_binds = check(written.plain_binds, false, &wrong, |plain| match (plain, machine) {
+            (true, Choice::Auto | Choice::Qemu) => {
+                Err("only the machine `process` sees this computer's folders")
+            }
+            (plain, _) => Ok(*plain),
+        })?;
         Ok(Self {
             machine,
             cpus,
@@ -132,6 +142,7 @@ impl Settings {
             insecure_registries,
             listen_tcp: address(written.listen_tcp)?,
             listen_tcp_insecure: address(written.listen_tcp_insecure)?,
+            plain_binds,
         })
     }
 }
@@ -204,7 +215,7 @@ mod tests {
         let settings = parse(
             "machine = \"process\"\ncpus = 2\nmemory = \"1GiB\"\ndisk-size = \"20 GB\"\n\
              registry-mirrors = [\"http://localhost:5000\"]\ninsecure-registries = [\"10.0.0.0/8\", \"r.lan:5000\"]\n\
-             listen-tcp = \"127.0.0.1:2376\"\nlisten-tcp-insecure = \"[::1]:2375\"\n",
+             listen-tcp = \"127.0.0.1:2376\"\nlisten-tcp-insecure = \"[::1]:2375\"\nplain-binds = true\n",
         )
         .unwrap();
         assert_eq!(settings.machine, Choice::Process);
@@ -214,6 +225,7 @@ mod tests {
         assert_eq!(settings.insecure_registries, ["10.0.0.0/8", "r.lan:5000"]);
         assert_eq!(settings.listen_tcp, "127.0.0.1:2376".parse().ok());
         assert_eq!(settings.listen_tcp_insecure, "[::1]:2375".parse().ok());
+        assert!(settings.plain_binds);
     }
 
     #[test]
@@ -228,6 +240,7 @@ mod tests {
             ("registry-mirrors = [\n  \"ftp://x\",\n]\n", "settings.toml:2: `registry-mirrors`: "),
             ("insecure-registries = [\"a b\"]\n", "settings.toml:1: `insecure-registries`: "),
             ("listen-tcp = \"0.0.0.0:2376\"\n", "settings.toml:1: `listen-tcp`: "),
+            ("plain-binds = true\n", "settings.toml:1: `plain-binds`: only the machine `process`"),
             ("cpus 2\n", "settings.toml:1: "),
         ] {
             let error = parse(text).unwrap_err();

@@ -16,8 +16,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
 use tokio::time::timeout;
 
+use super::mounts::CONTAINER_ITSELF;
 use super::mounts::Mounted;
 use super::records::Definition;
+use super::shares::Shares;
 use super::{Container, Engine, EngineError, State};
 use crate::files::protocol::{FailureKind, Job, PathStat, Plan, Reply};
 use crate::shim::message;
@@ -43,11 +45,14 @@ pub(crate) struct Files {
     _volumes: Option<MountedFor>,
 }
 
-/// Volumes with a file system of their own that are mounted for one look.
+/// Volumes with a file system of their own and folders of the computer's that are mounted for one look.
 struct MountedFor {
     engine: Arc<Engine>,
     names: Vec<VolumeName>,
     user: String,
+    definition: Arc<Definition>,
+    look: u64,
+    shares: Shares,
 }
 
 impl Drop for MountedFor {
@@ -55,6 +60,8 @@ impl Drop for MountedFor {
         let (volumes, names) = (self.engine.volumes.clone(), std::mem::take(&mut self.names));
         let user = std::mem::take(&mut self.user);
         // Detached: whoever looked does not wait for it.
+        let (engine, definition, look) = (self.engine.clone(), self.definition.clone(), self.look);
+        tokio::spawn(async move { engine.unmount_shares(&definition, look).await });
         tokio::task::spawn_blocking(move || {
             for name in names {
                 if let Err(error) = volumes.unmount(&name, &user) {
@@ -84,10 +91,16 @@ impl Engine {
         };
         let looks_at_volumes = matches!(job, Job::Stat(_) | Job::Get(_) | Job::Put { .. });
         let volumes = match shim {
-            None if looks_at_volumes => Some(self.mount_for_a_look(&definition).await?),
+            None if looks_at_volumes => {
+                let mut mounted = self.mount_for_a_look(&definition).await?;
+                mounted.shares = self.mount_shares(&definition, mounted.look).await?;
+                Some(mounted)
+            }
             _ => None,
         };
-        let mut files = self.start_helper(&definition, shim, job).await?;
+        let shares = volumes.as_ref().map(|mounted| &mounted.shares);
+        let mut files =
+            self.start_helper(&definition, shim, shares.unwrap_or(&Shares::default()), job).await?;
         (files._here, files._volumes) = (Some(here), volumes);
         Ok(files)
     }
@@ -108,7 +121,7 @@ impl Engine {
             return Ok(());
         }
         let volumes = self.mount_for_a_look(definition).await?;
-        let mut files = self.start_helper(definition, None, Job::Populate(empty)).await?;
+        let mut files = self.start_helper(definition, None, &volumes.shares, Job::Populate(empty)).await?;
         files._volumes = Some(volumes);
         files.done(COPY_DEADLINE).await.map_err(|error| match error {
             FilesError::Engine(error) => error,
@@ -122,6 +135,7 @@ impl Engine {
         self: &Arc<Self>,
         definition: &Definition,
         shim: Option<i32>,
+        shares: &Shares,
         job: Job,
     ) -> Result<Files, EngineError> {
         let folder = self.layout().container(&definition.id);
@@ -131,7 +145,7 @@ impl Engine {
         let plan = Plan {
             root: self.root_of(definition, &folder),
             shim,
-            sources: self.served(definition, &folder.join("bundle"))?.sources,
+            sources: self.served(definition, &folder.join("bundle"), shares)?.sources,
             read_only: definition
                 .mounts
                 .iter()
@@ -176,9 +190,17 @@ impl Engine {
 
     async fn mount_for_a_look(self: &Arc<Self>, definition: &Definition) -> Result<MountedFor, EngineError> {
         // Told apart from the container itself, and from others who look.
-        static LOOKS: AtomicU64 = AtomicU64::new(0);
-        let user = format!("{}/{}", definition.id, LOOKS.fetch_add(1, Ordering::Relaxed));
-        let mut mounted = MountedFor { engine: self.clone(), names: Vec::new(), user };
+        static LOOKS: AtomicU64 = AtomicU64::new(CONTAINER_ITSELF + 1);
+        let look = LOOKS.fetch_add(1, Ordering::Relaxed);
+        let user = format!("{}/{look}", definition.id);
+        let mut mounted = MountedFor {
+            engine: self.clone(),
+            names: Vec::new(),
+            user,
+            definition: Arc::new(definition.clone()),
+            look,
+            shares: Shares::default(),
+        };
         for mount in &definition.mounts {
             if let Mounted::Volume { name, .. } = &mount.what {
                 self.mount_volume(name, &mounted.user).await?;

@@ -32,6 +32,7 @@ mod records;
 mod recover;
 mod run;
 mod shared_memory;
+mod shares;
 mod state;
 mod stats;
 mod stop;
@@ -69,6 +70,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use holm_api::ContainerId;
+use holm_api::link::Binds;
 
 use crate::container::abilities::HostAbilities;
 use crate::image::Images;
@@ -90,6 +92,12 @@ pub(crate) struct Engine {
     abilities: HostAbilities,
     /// Where this computer's own folders are, in a machine that sees them.
     computer: Option<PathBuf>,
+    /// How containers get at them.
+    binds: Binds,
+    /// Unix sockets in place of vsock, for those that this process starts.
+    sockets: Option<PathBuf>,
+    /// Held while a share is mounted or unmounted.
+    sharing: tokio::sync::Mutex<()>,
     layers: Arc<Layers>,
     images: Images,
     networks: Networks,

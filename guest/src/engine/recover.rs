@@ -61,6 +61,7 @@ impl Engine {
         layout: Layout,
         configure: &Configure,
         computer: Option<PathBuf>,
+        sockets: Option<PathBuf>,
         services: Services,
     ) -> Result<Arc<Self>, EngineError> {
         let settings = RegistrySettings::from_configure(configure);
@@ -87,6 +88,9 @@ impl Engine {
             abilities: HostAbilities::probe()
                 .map_err(EngineError::system("look at what this host can do"))?,
             computer,
+            binds: configure.binds,
+            sockets,
+            sharing: tokio::sync::Mutex::default(),
             layers,
             images,
             networks: Networks::open(&layout.networks(), &[], &in_use).await?,
@@ -155,6 +159,7 @@ impl Engine {
         if let Err(error) = self.services().tell(keep).await {
             tracing::warn!("what the host still has open for containers that ended stays open: {error}");
         }
+        self.clear_ended_shares().await;
         for container in self.containers() {
             let definition = container.definition();
             let life = container.status().life;

@@ -71,7 +71,7 @@ async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError>
     let mut terminate = signal(SignalKind::terminate()).map_err(EngineError::system("wait for a signal"))?;
 
     let services = Services::new(Transport::new(sockets.clone()), configure.services_token.clone());
-    let engine = Engine::open(layout.clone(), &configure, computer, services).await?;
+    let engine = Engine::open(layout.clone(), &configure, computer, sockets.clone(), services).await?;
     let host = Transport::new(sockets.clone())
         .listen(holm_api::port::ENGINE)
         .map_err(EngineError::system("listen to the host"))?;

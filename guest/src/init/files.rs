@@ -74,6 +74,7 @@ mod tests {
             proxy: None,
             hypervisor: "qemu".into(),
             image_digest: None,
+            binds: holm_api::link::Binds::Served,
         };
         write_all(root.path(), &layout, &configure).unwrap();
 

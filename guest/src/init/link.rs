@@ -126,6 +126,7 @@ mod tests {
             proxy: None,
             hypervisor: "qemu".into(),
             image_digest: None,
+            binds: holm_api::link::Binds::Served,
         }
     }
 

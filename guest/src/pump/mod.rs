@@ -8,12 +8,13 @@
 //!     └────── notices ◄── a queue ◄────┘   notifications wait for replies in the kernel, so not on that thread
 //! ```
 //!
-//! Started by the engine, it outlives it. It ends with its stream or its mount: whoever uses the mount then gets
+//! A socket of the computer's is relayed instead: one stream a connection. Started by the engine, it outlives it. It ends with its stream or its mount: whoever uses the mount then gets
 //! an error, and waits for nothing, because `/dev/fuse` is closed with the process.
 
 pub(crate) mod client;
 mod copy;
 mod mount;
+mod relay;
 mod replay;
 
 use std::fs::File;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use holm_api::files::{MOST_ANNOUNCED, READY};
 use holm_api::link::Token;
 use holm_api::port;
+use holm_api::services::SharedKind;
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
@@ -44,10 +46,10 @@ const MOUNTED: &[u8] = b"mounted\n";
 /// What the engine wants, as JSON on standard input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// Where to mount. Exists, and is what `is_folder` says.
+    /// Where to mount, or to listen. A folder or a file is there; a socket is not.
     pub(crate) at: PathBuf,
-    /// A folder is shared, or a single file.
-    pub(crate) is_folder: bool,
+    /// What is shared.
+    pub(crate) kind: SharedKind,
     /// Opens the stream.
     pub(crate) token: Token,
     /// Unix sockets in place of vsock.
@@ -72,6 +74,9 @@ fn serve() -> io::Result<()> {
     let mut plan = Vec::new();
     io::stdin().lock().take(LONGEST_PLAN).read_to_end(&mut plan)?;
     let plan: Plan = serde_json::from_slice(&plan)?;
+    if plan.kind == SharedKind::Socket {
+        return relay::serve(&plan);
+    }
 
     let (hand_over, notices) = mpsc::sync_channel(MOST_ANNOUNCED + 1);
     let (tell_thread, thread) = mpsc::sync_channel(1);
@@ -89,7 +94,7 @@ fn serve() -> io::Result<()> {
 
     let stream = open_stream(&plan, thread)?;
     let device = mount::device()?;
-    mount::mount(device.as_fd(), &plan.at, plan.is_folder)?;
+    mount::mount(device.as_fd(), &plan.at, plan.kind == SharedKind::Folder)?;
     let shared = Arc::new(Shared::new(device, stream));
     let (requests, replies) = (shared.clone(), shared.clone());
     let mut threads = vec![

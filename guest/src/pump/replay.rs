@@ -25,6 +25,17 @@ pub(super) fn replay(
         None => (root.as_fd().try_clone_to_owned()?, OsStr::new("")),
         Some(name) => (folder(&root, path.parent().unwrap_or(Path::new("")))?, name),
     };
+    if announcement.change == Change::Listed {
+        return list(&root, path);
+    }
+    let target = match &announcement.change {
+        Change::Renamed(to) => {
+            let to = Path::new(OsStr::from_bytes(to));
+            let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            Some((self::folder(&root, to.parent().unwrap_or(Path::new("")))?, name))
+        }
+        _ => None,
+    };
     begin()?;
     match &announcement.change {
         Change::Created(kind) => create(&folder, name, *kind),
@@ -32,9 +43,9 @@ pub(super) fn replay(
             let flags = if *kind == Kind::Folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             Ok(unlinkat(&folder, name, flags)?)
         }
-        Change::Renamed(to) => {
-            let to = OsStr::from_bytes(to);
-            Ok(renameat_with(&folder, name, &folder, to, RenameFlags::empty())?)
+        Change::Renamed(_) => {
+            let (to, new_name) = target.ok_or(io::ErrorKind::InvalidInput)?;
+            Ok(renameat_with(&folder, name, &to, new_name, RenameFlags::empty())?)
         }
         // The time of writing alone is taken for a change of content, both times for one of attributes.
         Change::Modified(times) => {
@@ -54,7 +65,8 @@ pub(super) fn replay(
             }
             Ok(rustix::fs::openat(&folder, name, flags, Mode::empty()).map(drop)?)
         }
-        Change::Nothing => Ok(()),
+        // Nothing was changed.
+        Change::Listed | Change::Nothing => Ok(()),
     }
 }
 
@@ -64,6 +76,21 @@ fn folder(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     Ok(openat2(root, path, flags, Mode::empty(), within)?)
+}
+
+/// Reads a folder to its end, so that the kernel knows what is in it.
+fn list(root: impl AsFd, path: &Path) -> io::Result<()> {
+    let folder = folder(root, path)?;
+    let opened = rustix::fs::openat(
+        &folder,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    for entry in rustix::fs::Dir::new(opened)? {
+        entry?;
+    }
+    Ok(())
 }
 
 fn create(folder: &OwnedFd, name: &OsStr, kind: Kind) -> io::Result<()> {
@@ -119,7 +146,8 @@ mod tests {
         replay("sub/a", Change::Attributes(times)).unwrap();
         assert_eq!(seconds(&file), (1, 3));
         replay("sub/a", Change::Written).unwrap();
-        replay("sub/a", Change::Renamed(b"b".to_vec())).unwrap();
+        replay("sub/a", Change::Renamed(b"sub/b".to_vec())).unwrap();
+        replay("sub", Change::Listed).unwrap();
         replay("sub/b", Change::Removed(Kind::File)).unwrap();
         replay("sub", Change::Removed(Kind::Folder)).unwrap();
         assert!(!folder.path().join("sub").exists());

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use holm_api::link::{Configure, GuestMessage, HostMessage, Proxy, Registries, Token};
+use holm_api::link::{Binds, Configure, GuestMessage, HostMessage, Proxy, Registries, Token};
 use holm_api::port;
 use holm_api::services::{Answer, Ask};
 use holm_vmm::{Listener, Machine};
@@ -14,6 +14,7 @@ use super::link::{Link, SessionError, unix_nanos};
 use super::net::{Gateway, GatewayConfig};
 use super::ports::Ports;
 use super::services::{self, Serve};
+use super::shares::{self, Refused, Shares};
 use super::token;
 
 /// What every guest of this daemon is told.
@@ -24,6 +25,9 @@ pub(super) struct Guest {
     pub(super) root_certificates: Arc<str>,
     pub(super) hypervisor: &'static str,
     pub(super) image_digest: Option<String>,
+    pub(super) binds: Binds,
+    /// Told of by `holm share list`, so they are the daemon's and not one guest's.
+    pub(super) shares: Arc<Shares>,
 }
 
 #[cfg(test)]
@@ -35,6 +39,8 @@ impl Guest {
             root_certificates: Arc::from(""),
             hypervisor: "test",
             image_digest: None,
+            binds: Binds::Served,
+            shares: Arc::default(),
         }
     }
 }
@@ -48,6 +54,7 @@ pub(super) async fn serve(
 ) -> Result<(), SessionError> {
     // Before the guest can know that it should dial.
     let (packets, requests) = (machine.listen(port::NETWORK.0)?, machine.listen(port::SERVICES.0)?);
+    let files = machine.listen(port::FILES.0)?;
     let (network_token, services_token) = (token::new()?, token::new()?);
     let configure = Configure {
         unix_nanos: unix_nanos(),
@@ -59,11 +66,14 @@ pub(super) async fn serve(
         proxy: guest.proxy.clone(),
         hypervisor: guest.hypervisor.into(),
         image_digest: guest.image_digest.clone(),
+        binds: guest.binds,
     };
     let gateway = Gateway::new(GatewayConfig::default());
     let ports = Ports::new(gateway.orders());
     let network = run_network(gateway, packets, network_token);
-    let services = services::run(requests, services_token, Arc::new(Requests { ports }));
+    let asked = Requests { ports, shares: guest.shares.clone() };
+    let services = services::run(requests, services_token, Arc::new(asked));
+    let files = shares::serve(files, guest.shares.clone());
     let link = async {
         // The time in `Configure` is when it is sent, not when the machine was made.
         let link = Link::open(machine).await?;
@@ -73,6 +83,7 @@ pub(super) async fn serve(
         ended = link => ended,
         never = network => match never {},
         never = services => match never {},
+        never = files => match never {},
     }
 }
 
@@ -97,6 +108,7 @@ async fn run_network(gateway: Gateway, mut listener: Box<dyn Listener>, token: T
 /// What the engine may ask of this computer.
 struct Requests {
     ports: Ports,
+    shares: Arc<Shares>,
 }
 
 impl Serve for Requests {
@@ -112,8 +124,27 @@ impl Serve for Requests {
             }
             Ask::Keep(containers) => {
                 self.ports.keep(&containers).await;
+                self.shares.keep(&containers);
                 Answer::Done
             }
+            Ask::CheckPath(path) => self.look(move |shares| shares.check(&path).map(|()| Answer::Done)).await,
+            Ask::Share(wish) => self.look(move |shares| shares.share(wish).map(Answer::Shared)).await,
+            Ask::Unshare(user) => Answer::Ended(self.shares.unshare(&user)),
+            Ask::Which(asked) => Answer::Ended(self.shares.ended(asked)),
         }
+    }
+}
+
+impl Requests {
+    /// Does what may wait for this computer's file system.
+    async fn look(&self, look: impl FnOnce(&Shares) -> Result<Answer, Refused> + Send + 'static) -> Answer {
+        let shares = self.shares.clone();
+        let done = tokio::task::spawn_blocking(move || look(&shares)).await;
+        let message = match done {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(refused)) => refused.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        Answer::Refused { message }
     }
 }

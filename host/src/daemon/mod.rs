@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::{Stream, stream};
-use holm_api::link::Registries;
+use holm_api::link::{Binds, Registries};
 use holm_api::port;
 use holm_vmm::{BootError, Choice, Hypervisor, Machine, MachineSpec, Mebibytes, PickError};
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use self::guest::Guest;
 use self::image::Image;
 use self::lock::Lock;
+use self::shares::Shares;
 use self::supervisor::Supervisor;
 use crate::home::Home;
 use crate::os;
@@ -42,7 +43,7 @@ mod orders;
 mod pipe;
 mod ports;
 mod services;
-mod shares;
+pub(crate) mod shares;
 pub(crate) mod start;
 mod supervisor;
 mod tcp;
@@ -97,6 +98,7 @@ struct Machinery {
     /// Folder of the guest image; for `process`, of the program `holmd`.
     image_folder: PathBuf,
     image: Option<Image>,
+    shares: Arc<Shares>,
 }
 
 impl Machinery {
@@ -153,6 +155,8 @@ impl Machinery {
             root_certificates: environment::root_certificates().into(),
             hypervisor: self.hypervisor.name(),
             image_digest: self.image.as_ref().map(|image| image.digest().to_owned()),
+            binds: if self.settings.plain_binds { Binds::Plain } else { Binds::Served },
+            shares: self.shares.clone(),
         }
     }
 }
@@ -249,7 +253,7 @@ fn machinery(home: Home, settings: Settings, hypervisor: Arc<dyn Hypervisor>) ->
         Choice::Auto | Choice::Qemu => image::locate(&programs),
     };
     let image = Image::read(&image_folder);
-    Machinery { home, settings, hypervisor, image_folder, image }
+    Machinery { home, settings, hypervisor, image_folder, image, shares: Arc::default() }
 }
 
 fn this_computer() -> Computer {

@@ -23,9 +23,14 @@ pub(super) fn new() -> io::Result<Token> {
 pub(super) async fn opens(stream: &mut Stream, token: &Token) -> bool {
     let mut bytes = [0; Token::LENGTH];
     let read = timeout(DEADLINE, stream.read_exact(&mut bytes)).await;
-    // All bytes are compared whatever the first ones are, so that the time taken tells nothing.
-    let difference = bytes.iter().zip(&token.0).fold(0, |all, (a, b)| all | (a ^ b));
-    matches!(read, Ok(Ok(_))) && difference == 0
+    let same = same(token, &bytes);
+    matches!(read, Ok(Ok(_))) && same
+}
+
+/// Whether the bytes are the token. All are compared whatever the first ones are, so that the time taken tells
+/// nothing.
+pub(super) fn same(token: &Token, bytes: &[u8; Token::LENGTH]) -> bool {
+    bytes.iter().zip(&token.0).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
 #[cfg(test)]

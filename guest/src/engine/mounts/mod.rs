@@ -13,12 +13,13 @@ mod serve;
 mod tmpfs;
 
 pub(super) use parse::clean;
-pub(super) use serve::Served;
+pub(super) use serve::{CONTAINER_ITSELF, Served};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use holm_api::ContainerRef;
+use holm_api::link::Binds;
 use holm_api::models::{ContainerConfig, HostConfig};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -248,7 +249,7 @@ impl Engine {
         let what = match what {
             What::Tmpfs { options } => Mounted::Tmpfs { options },
             What::Bind(bind) => {
-                self.check_bind(&bind)?;
+                self.check_bind(&bind).await?;
                 Mounted::Bind(bind)
             }
             What::Volume(WantedVolume { name, driver, labels, options, subpath, copies }) => {
@@ -261,20 +262,11 @@ impl Engine {
         Ok(MountPoint { destination, what, writable, mode })
     }
 
-    fn check_bind(&self, bind: &Bind) -> Result<(), EngineError> {
-        if ENGINE_SOCKETS.contains(&bind.source.as_str()) {
+    async fn check_bind(&self, bind: &Bind) -> Result<(), EngineError> {
+        if bind.creates || is_engine_socket(bind) {
             return Ok(());
         }
-        let Some(computer) = self.computer() else {
-            return Err(EngineError::NotImplemented(format!(
-                "Holm {} cannot mount folders of this computer in a machine yet: {}",
-                holm_api::VERSION,
-                bind.source
-            )));
-        };
-        if bind.creates {
-            return Ok(());
-        }
+        let Some(computer) = self.plain_computer() else { return self.check_share(&bind.source).await };
         let refuse =
             |why: String| EngineError::Invalid(format!("invalid mount config for type \"bind\": {why}"));
         let found = inside::root(computer)
@@ -348,9 +340,14 @@ impl Engine {
         }
     }
 
-    /// Makes the folders of the computer's that `-v` names and that are missing.
+    /// Where containers bind folders of the computer's as they are; `None`: the host serves them.
+    pub(super) fn plain_computer(&self) -> Option<&Path> {
+        self.computer().filter(|_| self.binds == Binds::Plain)
+    }
+
+    /// Makes the folders of the computer's that `-v` names and that are missing, where they are bound as they are.
     async fn make_missing_folders(&self, mounts: &[MountPoint]) -> Result<(), EngineError> {
-        let Some(computer) = self.computer().map(Path::to_owned) else { return Ok(()) };
+        let Some(computer) = self.plain_computer().map(Path::to_owned) else { return Ok(()) };
         let missing: Vec<String> = mounts
             .iter()
             .filter_map(|mount| match &mount.what {
@@ -393,7 +390,7 @@ pub(crate) struct ShownMount {
 }
 
 /// Whether the bind is of the engine's own socket.
-fn is_engine_socket(bind: &Bind) -> bool {
+pub(super) fn is_engine_socket(bind: &Bind) -> bool {
     ENGINE_SOCKETS.contains(&bind.source.as_str())
 }
 

@@ -56,7 +56,7 @@ struct Mode {
 /// `-v`: `/in`, `name:/in`, `/host:/in`, each but the first with a mode.
 pub(super) fn bind(raw: &str, driver: &str) -> Result<Wanted, EngineError> {
     let invalid = || EngineError::Invalid(format!("invalid volume specification: '{raw}'"));
-    let parts: Vec<&str> = raw.splitn(4, ':').collect();
+    let parts = parts(raw);
     let (source, target, mode) = match parts.as_slice() {
         [target] => ("", *target, ""),
         [_, mode] if Mode::parse(mode).is_some() => return Err(invalid()),
@@ -69,14 +69,14 @@ pub(super) fn bind(raw: &str, driver: &str) -> Result<Wanted, EngineError> {
     }
     let parsed = Mode::parse(mode).ok_or_else(|| EngineError::Invalid(format!("invalid mode: {mode}")))?;
     let destination = destination(target).map_err(|why| {
-        let kind = if source.starts_with('/') { "bind" } else { "volume" };
+        let kind = if is_path(source) { "bind" } else { "volume" };
         EngineError::Invalid(format!(
             "invalid volume specification: '{raw}': invalid mount config for type {kind:?}: {why}"
         ))
     })?;
-    let what = if source.starts_with('/') {
+    let what = if is_path(source) {
         What::Bind(Bind {
-            source: clean(source),
+            source: cleaned(source),
             creates: true,
             propagation: parsed.propagation.unwrap_or_default(),
             ..Bind::default()
@@ -95,6 +95,32 @@ pub(super) fn bind(raw: &str, driver: &str) -> Result<Wanted, EngineError> {
         })
     };
     Ok(Wanted { destination, what, writable: !parsed.read_only, mode: mode.to_owned() })
+}
+
+/// `source:target:mode`, where a drive letter's colon belongs to the source: no volume has a name of one letter.
+fn parts(raw: &str) -> Vec<&str> {
+    let drive = if has_drive(raw) { 2 } else { 0 };
+    let (drive, rest) = raw.split_at(drive);
+    let mut parts: Vec<&str> = rest.splitn(4, ':').collect();
+    if let Some(first) = parts.first_mut() {
+        *first = &raw[..drive.len() + first.len()];
+    }
+    parts
+}
+
+/// `C:\\` or `C:/`.
+fn has_drive(text: &str) -> bool {
+    matches!(text.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())
+}
+
+/// Whether it is a path of the computer's: of its own system, or of Windows, which the host decides.
+fn is_path(source: &str) -> bool {
+    source.starts_with('/') || source.starts_with(r"\\") || has_drive(source)
+}
+
+/// A path of Windows stays as it was written.
+fn cleaned(source: &str) -> String {
+    if source.starts_with('/') { clean(source) } else { source.to_owned() }
 }
 
 /// The structured form. Whether a folder to bind exists is not asked here.
@@ -153,7 +179,7 @@ fn structured_bind(mount: &Mount, source: String) -> Result<Bind, String> {
     if source.is_empty() {
         return Err("field Source must not be empty".to_owned());
     }
-    if !source.starts_with('/') {
+    if !is_path(&source) {
         return Err(format!("invalid mount path: '{source}' mount path must be absolute"));
     }
     let options = mount.bind_options.clone().unwrap_or_default();
@@ -174,7 +200,7 @@ fn structured_bind(mount: &Mount, source: String) -> Result<Bind, String> {
         _ => {}
     }
     Ok(Bind {
-        source: clean(&source),
+        source: cleaned(&source),
         creates: options.create_mountpoint == Some(true),
         propagation: match options.propagation {
             Some(PropagationName::PRIVATE) => Propagation::Private,
@@ -329,6 +355,20 @@ mod tests {
         let What::Bind(found) = host.what else { panic!("no bind") };
         assert_eq!((found.source.as_str(), found.propagation), ("/srv/a", Propagation::RecursiveSlave));
         assert!(found.creates);
+    }
+
+    #[test]
+    fn a_path_of_windows_is_a_source_with_a_colon_of_its_own() {
+        for (raw, source, writable) in [
+            (r"C:\Users\me:/data", r"C:\Users\me", true),
+            ("c:/Users/me:/data:ro", "c:/Users/me", false),
+            ("//c/Users/me:/data", "/c/Users/me", true),
+        ] {
+            let wanted = bind(raw, "").unwrap();
+            let What::Bind(found) = wanted.what else { panic!("no bind: {raw}") };
+            assert_eq!((found.source.as_str(), wanted.destination.as_str()), (source, "/data"));
+            assert_eq!(wanted.writable, writable);
+        }
     }
 
     #[test]

@@ -10,11 +10,14 @@ use tokio::time::timeout;
 use super::{MountPoint, Mounted, Propagation, is_engine_socket, tmpfs};
 use crate::engine::records::Definition;
 use crate::engine::run::SOCKET;
+use crate::engine::shares::{PLACE, Shares};
 use crate::engine::volumes::blocking;
 use crate::engine::{Engine, EngineError};
 use crate::shim::protocol::{Source, SourcePropagation};
 use crate::volume::{MountError, VolumeName};
 
+/// In the place of a look's number.
+pub(in crate::engine) const CONTAINER_ITSELF: u64 = 0;
 /// How long a volume's server may take to answer.
 const MOUNT_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -35,7 +38,12 @@ impl Engine {
         bundle: &Path,
     ) -> Result<Served, EngineError> {
         self.make_missing_folders(&definition.mounts).await?;
-        let served = self.mount_volumes(definition).await.and_then(|()| self.served(definition, bundle));
+        let served = async {
+            self.mount_volumes(definition).await?;
+            let shares = self.mount_shares(definition, CONTAINER_ITSELF).await?;
+            self.served(definition, bundle, &shares)
+        };
+        let served = served.await;
         if served.is_err() {
             self.unmount_volumes(definition).await;
         }
@@ -91,6 +99,7 @@ impl Engine {
 
     /// The container has ended, or did not start.
     pub(in crate::engine) async fn unmount_volumes(&self, definition: &Definition) {
+        self.unmount_shares(definition, CONTAINER_ITSELF).await;
         for mount in &definition.mounts {
             let Mounted::Volume { name, .. } = &mount.what else { continue };
             let (volumes, wanted, user) = (self.volumes.clone(), name.clone(), definition.id.to_string());
@@ -109,6 +118,7 @@ impl Engine {
         &self,
         definition: &Definition,
         bundle: &Path,
+        shares: &Shares,
     ) -> Result<Served, EngineError> {
         let mut served = Served::default();
         for mount in &definition.mounts {
@@ -118,7 +128,7 @@ impl Engine {
             }
             let target = bundle.join("mounts").join(served.sources.len().to_string());
             served.mounts.push(bound(mount, &target));
-            served.sources.push(self.source(mount, target));
+            served.sources.push(self.source(mount, target, shares));
         }
         for (target, options) in definition.host.tmpfs.iter().flatten() {
             served.mounts.push(memory(&super::parse::clean(target), options)?);
@@ -126,7 +136,7 @@ impl Engine {
         Ok(served)
     }
 
-    fn source(&self, mount: &MountPoint, target: PathBuf) -> Source {
+    fn source(&self, mount: &MountPoint, target: PathBuf, shares: &Shares) -> Source {
         let destination = PathBuf::from(&mount.destination);
         match &mount.what {
             Mounted::Bind(bind) if is_engine_socket(bind) => Source {
@@ -139,8 +149,15 @@ impl Engine {
                 propagation: SourcePropagation::Private,
             },
             Mounted::Bind(bind) => Source {
-                root: self.computer().unwrap_or(Path::new("/nowhere")).to_owned(),
-                path: PathBuf::from(&bind.source),
+                root: match self.plain_computer() {
+                    Some(computer) => computer.to_owned(),
+                    // Of nobody's concern where it is mounted already, or nobody looks.
+                    None => shares.folder(&mount.destination).unwrap_or(Path::new("/nowhere")).to_owned(),
+                },
+                path: PathBuf::from(match self.plain_computer() {
+                    Some(_) => bind.source.as_str(),
+                    None => PLACE,
+                }),
                 shown: bind.source.clone(),
                 destination,
                 target,

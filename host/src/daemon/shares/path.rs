@@ -27,7 +27,7 @@ impl HostKind {
 
 /// Why text is no path of this computer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PathError {
+pub(in crate::daemon) enum PathError {
     #[error("mount path must be absolute")]
     Relative,
     #[error("a path of Windows on a computer that has another system")]

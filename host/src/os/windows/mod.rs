@@ -10,6 +10,7 @@ mod network;
 mod ports;
 pub(crate) mod signals;
 pub(crate) mod terminal;
+mod user;
 
 pub(crate) use connect::connect;
 pub(crate) use detached::spawn_detached;
@@ -22,3 +23,4 @@ pub(crate) use limits::raise_open_files;
 pub(crate) use listen::{Client, Listener};
 pub(crate) use network::routes;
 pub(crate) use ports::{dynamic_ports, is_missing_family, low_port_hint, reuse_address};
+pub(crate) use user::is_root;

@@ -76,27 +76,36 @@ impl Watch {
     /// Watches a folder, however often it is asked.
     pub(crate) fn watch(&self, folder: BorrowedFd<'_>) -> io::Result<FolderId> {
         let id = identity(folder)?;
-        // By way of /proc, because the descriptor may be one that opens nothing (`O_PATH`).
-        let path = CString::new(format!("/proc/self/fd/{}", folder.as_raw_fd())).map_err(io::Error::other)?;
-        let mark = |mask: u64| {
-            let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_ONLYDIR;
-            // SAFETY: the group is open, and the path ends in NUL.
-            let marked = unsafe {
-                libc::fanotify_mark(
-                    self.group.get_ref().as_raw_fd(),
-                    flags,
-                    mask,
-                    libc::AT_FDCWD,
-                    path.as_ptr(),
-                )
-            };
-            if marked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-        };
-        match mark(ALWAYS | FAN_RENAME) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => mark(ALWAYS | MOVES)?,
+        match self.mark(folder, libc::FAN_MARK_ONLYDIR, ALWAYS | FAN_RENAME) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.mark(folder, libc::FAN_MARK_ONLYDIR, ALWAYS | MOVES)?;
+            }
             result => result?,
         }
         Ok(id)
+    }
+
+    /// Watches a file; events name the folder that it is in.
+    pub(crate) fn watch_file(&self, file: BorrowedFd<'_>) -> io::Result<FolderId> {
+        let id = identity(file)?;
+        self.mark(file, 0, libc::FAN_MODIFY | libc::FAN_ATTRIB | libc::FAN_CLOSE_WRITE)?;
+        Ok(id)
+    }
+
+    fn mark(&self, object: BorrowedFd<'_>, flags: u32, mask: u64) -> io::Result<()> {
+        // By way of /proc, because the descriptor may be one that opens nothing (`O_PATH`).
+        let path = CString::new(format!("/proc/self/fd/{}", object.as_raw_fd())).map_err(io::Error::other)?;
+        // SAFETY: the group is open, and the path ends in NUL.
+        let marked = unsafe {
+            libc::fanotify_mark(
+                self.group.get_ref().as_raw_fd(),
+                libc::FAN_MARK_ADD | flags,
+                mask,
+                libc::AT_FDCWD,
+                path.as_ptr(),
+            )
+        };
+        if marked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// What has happened; waits until something has. May be dropped while it waits without losing any.

@@ -9,13 +9,14 @@
 mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
-mod tree;
-
+#[cfg(target_os = "linux")]
+mod look;
 #[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::Watch;
+pub(super) use elsewhere::{Look, Watch};
 #[cfg(target_os = "linux")]
 pub(super) use linux::Watch;
-pub(super) use tree::Tree;
+#[cfg(target_os = "linux")]
+pub(super) use look::Look;
 
 use std::ffi::OsString;
 
