@@ -1,4 +1,4 @@
-//! `holmd`: Holm inside its Linux machine. One static program, five processes.
+//! `holmd`: Holm inside its Linux machine. One static program, six processes.
 //!
 //! ```text
 //!   holmd init     PID 1: boot steps, the link to the host, reaping; parses nothing from outside
