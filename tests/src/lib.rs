@@ -6,6 +6,7 @@ pub mod faulty;
 pub mod home;
 pub mod http;
 pub mod image;
+pub mod mounted;
 pub mod registry;
 pub mod samples;
 pub mod terminal;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rustix::io::Errno;
@@ -16,6 +16,20 @@ use crate::{MAX_REQUEST, Message, Outgoing, RootKind, Server};
 #[derive(Debug)]
 pub struct Serving {
     threads: Vec<JoinHandle<()>>,
+    delivered: Arc<(Mutex<u64>, Condvar)>,
+}
+
+impl Serving {
+    /// Waits until the kernel has been told all that the server has said so far.
+    pub fn settle(&self, server: &Server) {
+        let said = server.counts().invalidations;
+        let (delivered, more) = &*self.delivered;
+        let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        while *delivered < said && !self.threads.iter().all(JoinHandle::is_finished) {
+            let patience = std::time::Duration::from_secs(1);
+            delivered = more.wait_timeout(delivered, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
 }
 
 /// Opens `/dev/fuse` and mounts it at `target`, in this thread's mount namespace.
@@ -49,7 +63,8 @@ pub fn serve(
     at: &Path,
 ) -> io::Result<Serving> {
     let device = Arc::new(device);
-    let mut serving = Serving { threads: Vec::new() };
+    let mut serving = Serving { threads: Vec::new(), delivered: Arc::default() };
+    let delivered = Arc::clone(&serving.delivered);
     for _ in 0..threads.max(1) {
         let (server, device) = (Arc::clone(server), Arc::clone(&device));
         serving
@@ -68,8 +83,14 @@ pub fn serve(
     serving.threads.push(thread::Builder::new().name("files-news".to_owned()).spawn(move || {
         while let Some(message) = outgoing.next() {
             match message {
-                // ENOENT: the kernel does not have what it is to forget.
-                Message::ToKernel(bytes) => drop(rustix::io::write(&device, &bytes)),
+                Message::ToKernel(bytes) => {
+                    // ENOENT: the kernel does not have what it is to forget.
+                    let _ = rustix::io::write(&device, &bytes);
+                    if bytes.get(8..16) == Some(&[0; 8]) {
+                        *delivered.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                        delivered.1.notify_all();
+                    }
+                }
                 Message::ReadFolder(folder) => drop(hints.try_send(folder)),
             }
         }

@@ -4,6 +4,7 @@
 mod boot;
 mod containers;
 mod dockerd;
+mod folders;
 mod measure;
 mod memory;
 mod pull;
@@ -18,12 +19,13 @@ use crate::measure::Finding;
 /// Its name on the command line, and what it measures.
 type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
 
-const ALL: [Benchmark; 5] = [
+const ALL: [Benchmark; 6] = [
     ("boot", boot::measure),
     ("run", run::measure),
     ("pull", pull::measure),
     ("memory", memory::measure),
     ("containers", containers::measure),
+    ("folders", folders::measure),
 ];
 
 fn main() -> Result<ExitCode> {
