@@ -30,6 +30,14 @@ pub fn hello_world(hello: &Path) -> Result<Image> {
     Image::new(vec![layer], json!({ "Cmd": ["/hello"], "Env": [SEARCH_PATH], "WorkingDir": "/" }))
 }
 
+/// `echo`: the server of `bin/echo.rs`.
+pub fn echo() -> Result<Image> {
+    let path = home::programs().join("echo");
+    let program = fs::read(&path).with_context(|| format!("no {}: `make build` makes it", path.display()))?;
+    let layer = Layer::default().file("echo", 0o755, &program);
+    Image::new(vec![layer], json!({ "Cmd": ["/echo"], "ExposedPorts": { "7/tcp": {}, "7/udp": {} } }))
+}
+
 /// `busybox`: a shell with a few hundred commands, users and groups.
 pub fn busybox() -> Result<Image> {
     let program = fs::read(BUSYBOX).context("no busybox: `make deps` installs it")?;

@@ -12,7 +12,7 @@ use super::mounts::AnonymousVolumes;
 use super::networks::NetworkMode;
 use super::records::{self, Definition, Durability, Origin, Status};
 use super::volumes::blocking;
-use super::{Engine, EngineError, keeper, logging, names, networks, validate};
+use super::{Engine, EngineError, keeper, logging, names, networks, ports, validate};
 use crate::container::etc_files::EtcFiles;
 use crate::container::merge::merge;
 use crate::container::{self, Joined, SpecInput};
@@ -53,7 +53,8 @@ impl Engine {
         let id = names::new_id()?;
         let name = self.take_name(request.name.as_deref(), &id)?;
         let made = self.make(id.clone(), name.clone(), request, &image).await;
-        let (definition, warnings) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
+        let (definition, mut warnings) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
+        warnings.extend(ports::warning(&definition.host));
         self.tell_container(&definition, "create", []);
         let container = keeper::spawn(self.clone(), definition, Status::default(), None);
         self.table().containers.insert(id.clone(), container);

@@ -187,10 +187,13 @@ impl Keeper {
         // What follows may be the container's removal, which takes it again.
         drop(alone);
         match launched {
-            Ok(Launched { shim, pid, endpoints }) => {
+            Ok(Launched { shim, pid, endpoints, ports }) => {
                 self.exit = Some(exit_of(shim.clone()));
                 self.shim = Some(shim);
-                self.status.send_modify(|status| status.endpoints = endpoints);
+                self.status.send_modify(|status| {
+                    status.endpoints = endpoints;
+                    status.ports = ports;
+                });
                 self.follow(Event::Started { pid, at: Utc::now() }).await;
                 self.tell_networks("connect");
                 self.tell("start", []);
@@ -257,7 +260,8 @@ impl Keeper {
         {
             tracing::warn!("{}: its shim does not end: {error}", self.definition.id.short());
         }
-        let endpoints = self.status.borrow().endpoints.clone();
+        let Status { endpoints, ports, .. } = self.status.borrow().clone();
+        self.engine.close_ports(&self.definition.id, &ports).await;
         self.engine.forget_names(&self.definition.id);
         self.engine.leave_networks(&endpoints).await;
         self.engine.unmount_volumes(&self.definition).await;
@@ -269,7 +273,10 @@ impl Keeper {
         let ran = self.status.borrow().life.started_at.map_or(0, |started| (at - started).num_seconds());
         self.tell("die", [("execDuration", ran.to_string()), ("exitCode", exit.code.to_string())]);
         self.tell_networks("disconnect");
-        self.status.send_modify(|status| status.endpoints.clear());
+        self.status.send_modify(|status| {
+            status.endpoints.clear();
+            status.ports.clear();
+        });
         self.follow(Event::Exited { code: exit.code, oom_killed: exit.oom_killed, at }).await;
     }
 

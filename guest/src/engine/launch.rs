@@ -1,7 +1,7 @@
 //! How a container is started, and how every step is undone where a later one fails.
 //!
 //! ```text
-//!   address ─► bundle ─► shim creates the container ─► network ─► waiting clients attach ─► Start
+//!   address ─► published ports ─► bundle ─► shim creates the container ─► network ─► waiting clients attach ─► Start
 //! ```
 //!
 //! Clients are attached before the program's first instruction, so that none of its output is lost to them.
@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use holm_api::network::{GATEWAY_V4, HOST_V4};
+use holm_api::services::BoundPort;
 
 use super::container::{Answer, Attached};
 use super::logging;
@@ -38,6 +39,8 @@ pub(super) struct Launched {
     pub(super) pid: i32,
     /// Its places on networks.
     pub(super) endpoints: Vec<Endpoint>,
+    /// What it has published.
+    pub(super) ports: Vec<BoundPort>,
 }
 
 /// A container that does not, with nothing left of the attempt.
@@ -68,12 +71,20 @@ pub(super) async fn launch(
 ) -> Result<Launched, LaunchFailure> {
     let reserved = engine.networks().reserve_all(definition);
     let endpoints = reserved.map_err(|error| error.while_doing(SETTING_UP))?;
+    let ports = match engine.open_ports(definition, &endpoints).await {
+        Ok(ports) => ports,
+        Err(error) => {
+            engine.leave_networks(&endpoints).await;
+            return Err(error.while_doing(SETTING_UP).into());
+        }
+    };
     match create_and_start(engine, definition, &endpoints, attaches).await {
-        Ok((shim, pid)) => Ok(Launched { shim, pid, endpoints }),
+        Ok((shim, pid)) => Ok(Launched { shim, pid, endpoints, ports }),
         Err(error) => {
             engine.unmount_volumes(definition).await;
             engine.take_shared_memory(definition);
             engine.forget_names(&definition.id);
+            engine.close_ports(&definition.id, &ports).await;
             engine.leave_networks(&endpoints).await;
             Err(error.into())
         }

@@ -27,6 +27,7 @@ mod machine;
 mod mounts;
 mod names;
 mod networks;
+mod ports;
 mod prune;
 mod records;
 mod recover;
@@ -58,6 +59,7 @@ pub(crate) use logging::{
 pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
 pub(crate) use mounts::AnonymousVolumes;
 pub(crate) use networks::{CreateNetwork, Ipam, IpamConfig, Network, Networks, dns_names, has_embedded_dns};
+pub(crate) use ports::container_port;
 pub(crate) use records::{Definition, Status};
 pub(crate) use run::{EngineArgs, run};
 pub(crate) use state::{Life, State};

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use holm_api::services::BoundPort;
 use holm_api::{ContainerId, Digest, models};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,9 @@ pub(crate) struct Status {
     /// Its places on networks while it runs.
     #[serde(default)]
     pub(crate) endpoints: Vec<Endpoint>,
+    /// What the host computer has open for it.
+    #[serde(default)]
+    pub(crate) ports: Vec<BoundPort>,
 }
 
 /// Whether a write has to outlive a lost power.

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use holm_api::ContainerId;
 use holm_api::link::Configure;
-use holm_api::services::Ask;
 
 use super::events::Events;
 use super::exec::Execs;
@@ -124,6 +123,7 @@ impl Engine {
             Ok(())
         };
         blocking(unmounting).await?;
+        engine.keep_published().await;
         Ok(engine)
     }
 
@@ -154,11 +154,6 @@ impl Engine {
     /// Starts what restart policies ask for, and removes what should have gone with its end. Called when the
     /// API listens: neither is worth making clients wait.
     pub(crate) async fn resume(self: &Arc<Self>) {
-        let running = self.containers().into_iter().filter(|container| container.status().life.is_running());
-        let keep = Ask::Keep(running.map(|container| container.id().clone()).collect());
-        if let Err(error) = self.services().tell(keep).await {
-            tracing::warn!("what the host still has open for containers that ended stays open: {error}");
-        }
         self.clear_ended_shares().await;
         for container in self.containers() {
             let definition = container.definition();
@@ -253,6 +248,7 @@ async fn examine(layout: &Layout, definition: Definition, mut status: Status) ->
     let _ = status.life.apply(Event::ShutDown, policy);
     if adopted.is_none() {
         status.endpoints.clear();
+        status.ports.clear();
     }
     Found { definition, status, shim: adopted }
 }

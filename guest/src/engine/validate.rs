@@ -4,7 +4,7 @@
 use holm_api::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
 
 use super::networks::NetworkMode;
-use super::{EngineError, health, joined, launch, mounts, parse_signal};
+use super::{EngineError, health, joined, launch, mounts, parse_signal, ports};
 
 /// Names of the one runtime there is.
 const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
@@ -15,6 +15,7 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
     check_restarts(host)?;
     check_network(config, host)?;
     mounts::check(config, host)?;
+    ports::check(host)?;
     for extra in host.extra_hosts.iter().flatten() {
         launch::extra_host(extra)?;
     }
@@ -135,8 +136,6 @@ fn missing(host: &HostConfig) -> Option<&'static str> {
         list.is_some_and(|list| !list.is_empty())
     }
     [
-        (host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()), "publish ports"),
-        (host.publish_all_ports == Some(true), "publish ports"),
         (some(host.links.as_deref()), "link containers"),
         (
             host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()),
@@ -233,6 +232,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_dropped() {
-        assert!(refused(|_, host| host.publish_all_ports = Some(true)).contains("cannot publish ports"));
+        assert!(
+            refused(|_, host| host.links = Some(vec!["db".to_owned()])).contains("cannot link containers")
+        );
     }
 }

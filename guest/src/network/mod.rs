@@ -22,7 +22,7 @@ mod uplink;
 pub use addresses::{Addresses, Refused};
 pub use bridge::{Bridge, Switches, route};
 pub use counters::{Counters, counters};
-pub use endpoint::{Endpoint, Family, MacAddress, Place};
+pub use endpoint::{Endpoint, Family, MacAddress, Place, way_out};
 pub use namespace::Namespace;
 pub use uplink::Uplink;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::Utc;
+use holm_api::services::BoundPort;
 use holm_api::{ContainerRef, Digest, human_duration};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -76,8 +77,8 @@ struct Wish {
     since: Option<Container>,
     /// `80/tcp`
     expose: HashSet<String>,
-    /// Whether any published port is asked for; there are none.
-    publish: bool,
+    /// Likewise, of the computer's.
+    publish: HashSet<String>,
     is_task: Option<bool>,
     /// Ids by name.
     networks: HashMap<String, String>,
@@ -119,7 +120,7 @@ impl Wish {
             before: named("before")?,
             since: named("since")?,
             expose,
-            publish: !publish.is_empty(),
+            publish,
             is_task: filters.flag("is-task")?,
             networks: (engine.networks().list().iter())
                 .map(|network| (network.name.clone(), network.id.to_string()))
@@ -164,11 +165,13 @@ impl Wish {
             !filters.has("network") || definition.endpoints.keys().any(on)
         };
         let by_port = || {
-            let wanted = !self.expose.is_empty() || self.publish;
-            let exposed = definition.config.exposed_ports.iter().flatten();
-            !wanted
-                || (!status.endpoints.is_empty()
-                    && exposed.into_iter().any(|port| self.expose.contains(port)))
+            let wanted = !self.expose.is_empty() || !self.publish.is_empty();
+            let is_wanted = |(protocol, port, bound): &(String, u16, Option<BoundPort>)| {
+                let published = bound.map(|bound| format!("{}/{protocol}", bound.port));
+                self.expose.contains(&format!("{port}/{protocol}"))
+                    || published.is_some_and(|port| self.publish.contains(&port))
+            };
+            !wanted || shape::open_ports(definition, status).iter().any(is_wanted)
         };
         (self.all || self.limit > 0 || life.is_running())
             && by_name()

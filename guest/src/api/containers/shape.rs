@@ -1,11 +1,14 @@
 //! The JSON of a container's parts with every field that Go writes, zero or not: clients in other languages
 //! index fields that Go's only probe.
 
+use std::collections::BTreeMap;
+
 use holm_api::models;
+use holm_api::services::BoundPort;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::engine::{Definition, Engine, Status};
+use crate::engine::{Definition, Engine, Status, container_port};
 use crate::volume::DRIVER;
 
 /// `HostConfig` of a container for which nothing was asked. A text, because it is too long for `json!`.
@@ -86,25 +89,50 @@ pub(super) fn mounts(engine: &Engine, definition: &Definition) -> Vec<Value> {
     shown.collect()
 }
 
-/// Exposed ports of a running container; none is published.
+/// Ports of a container that has a network: what is exposed, and where it is published.
 pub(super) fn ports(definition: &Definition, status: &Status) -> Value {
-    let exposed = definition.config.exposed_ports.iter().flatten();
-    let open = exposed.filter(|_| !status.endpoints.is_empty()).map(|port| (port.clone(), Value::Null));
-    Value::Object(open.collect())
+    let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (protocol, port, bound) in open_ports(definition, status) {
+        let places = all.entry(format!("{port}/{protocol}")).or_default();
+        places.extend(
+            bound.map(
+                |bound| json!({ "HostIp": bound.address.to_string(), "HostPort": bound.port.to_string() }),
+            ),
+        );
+    }
+    let shown = all.into_iter().map(|(port, places)| {
+        let places = if places.is_empty() { Value::Null } else { json!(places) };
+        (port, places)
+    });
+    Value::Object(shown.collect())
 }
 
 /// Likewise, as the list shows them.
 pub(super) fn port_list(definition: &Definition, status: &Status) -> Vec<Value> {
-    let exposed = definition.config.exposed_ports.iter().flatten();
-    let mut open: Vec<(u16, String)> = exposed
-        .filter(|_| !status.endpoints.is_empty())
-        .filter_map(|port| {
-            let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-            Some((number.parse().ok()?, protocol.to_owned()))
-        })
-        .collect();
-    open.sort_unstable();
-    open.into_iter().map(|(port, kind)| json!({ "PrivatePort": port, "Type": kind })).collect()
+    let shown = open_ports(definition, status).into_iter().map(|(protocol, port, bound)| match bound {
+        None => json!({ "PrivatePort": port, "Type": protocol }),
+        Some(bound) => json!({
+            "IP": bound.address.to_string(), "PrivatePort": port, "PublicPort": bound.port, "Type": protocol,
+        }),
+    });
+    shown.collect()
+}
+
+/// Protocol, number, and where it is published: once for each place, or once without any.
+pub(super) fn open_ports(definition: &Definition, status: &Status) -> Vec<(String, u16, Option<BoundPort>)> {
+    let bound =
+        status.ports.iter().map(|bound| (bound.protocol.to_string(), bound.container_port, Some(*bound)));
+    let mut all: Vec<_> = bound.collect();
+    for text in definition.config.exposed_ports.iter().flatten().filter(|_| !status.endpoints.is_empty()) {
+        if let Ok((protocol, port)) = container_port(text)
+            && !all.iter().any(|(other, number, _)| (other.as_str(), *number) == (protocol, port))
+        {
+            all.push((protocol.to_owned(), port, None));
+        }
+    }
+    // Stable: IPv4 stays before IPv6.
+    all.sort_by(|one, other| (one.1, &one.0).cmp(&(other.1, &other.0)));
+    all
 }
 
 /// `zero` with what is given over it. Fields that `zero` lacks come last.

@@ -5,9 +5,10 @@ use holm_api::models::EndpointSettings;
 
 use super::Keeper;
 use crate::engine::networks::{Driver, Network, NetworkMode, check_wish, normalized};
-use crate::engine::records::Definition;
+use crate::engine::records::{Definition, Status};
 use crate::engine::state::State;
 use crate::engine::{Engine, EngineError};
+use crate::network::Endpoint;
 
 const SHARED: &str = "container sharing network namespace with another container or host cannot be connected to any other network";
 const NOT_HOST: &str =
@@ -55,6 +56,7 @@ impl Keeper {
             return Err(error);
         }
         self.status.send_modify(|status| status.endpoints.clone_from(&after));
+        self.move_ports(&before).await;
         self.keep_status();
         self.engine.networks_changed(&self.definition, pid, &before, &after).await?;
         self.engine.tell_network(network, "connect", [("container", self.definition.id.to_string())]);
@@ -87,6 +89,7 @@ impl Keeper {
             all.iter().cloned().partition(|endpoint| endpoint.network_name == name);
         self.engine.leave_networks(&gone).await;
         self.status.send_modify(|status| status.endpoints.clone_from(&left));
+        self.move_ports(&all).await;
         self.keep_status();
         let routed = self.engine.rejoin_networks(&self.definition, pid, &[], &left).await;
         let changed = self.engine.networks_changed(&self.definition, pid, &all, &left).await;
@@ -94,6 +97,18 @@ impl Keeper {
             self.engine.tell_network(&network, "disconnect", [("container", self.definition.id.to_string())]);
         }
         routed.and(changed)
+    }
+
+    /// Leads its published ports to where it is now. It is on the network in any case: what fails is said in the log,
+    /// and its ports are closed.
+    async fn move_ports(&mut self, before: &[Endpoint]) {
+        let Status { endpoints, ports, .. } = self.status.borrow().clone();
+        let moved = self.engine.move_ports(&self.definition, before, &endpoints, &ports).await;
+        let ports = moved.unwrap_or_else(|error| {
+            tracing::warn!("{}: {error}", self.definition.id.short());
+            Vec::new()
+        });
+        self.status.send_modify(|status| status.ports = ports);
     }
 
     /// Tells that it came to all of its networks, or that it went.

@@ -32,6 +32,7 @@ pub(crate) use wish::{check_all as check_wishes, normalized};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -121,6 +122,19 @@ impl Network {
             gateways: self.subnets.iter().filter_map(own).collect(),
             mtu: options.mtu,
             isolated: !options.talkative,
+        })
+    }
+
+    /// Where published ports of its containers are opened that name no address; `None` is everywhere.
+    pub(in crate::engine) fn binding(&self) -> Option<IpAddr> {
+        BridgeOptions::parse(&self.options).ok()?.binding.filter(|address| !address.is_unspecified())
+    }
+
+    /// All of its addresses.
+    pub(in crate::engine) fn nets(&self) -> impl Iterator<Item = holm_api::services::Subnet> {
+        self.subnets.iter().map(|subnet| holm_api::services::Subnet {
+            address: subnet.net.addr(),
+            prefix: subnet.net.prefix_len(),
         })
     }
 
