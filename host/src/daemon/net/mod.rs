@@ -24,6 +24,7 @@ mod ping;
 mod ready;
 mod route;
 mod session;
+mod shares;
 mod stats;
 mod tcp;
 mod timers;

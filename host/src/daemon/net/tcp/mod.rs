@@ -35,6 +35,7 @@ use super::inlet::Owner;
 use super::packet::IpPacket;
 use super::ready::{FlowWaker, Id};
 use super::route::{LOOPBACKS, Route, route};
+use super::shares::Shares;
 use super::stats::{count, set};
 use super::timers::Timer;
 
@@ -69,6 +70,9 @@ pub(super) struct Tcp {
     flows: HashMap<FlowKey, Entry>,
     half_open: HalfOpen,
     most: usize,
+    /// Of the flows that the guest opens, and of those that are not established.
+    shares: Shares,
+    half_open_shares: Shares,
     /// Flows of published ports, which have a limit of their own: clients outside must not keep containers from
     /// connecting, nor the other way round.
     inbound: usize,
@@ -89,6 +93,8 @@ impl Tcp {
             flows: HashMap::new(),
             half_open: HalfOpen::new(most_half_open),
             most,
+            shares: Shares::of(most),
+            half_open_shares: Shares::of(most_half_open),
             inbound: 0,
             most_inbound,
             next_far: 0,
@@ -147,7 +153,9 @@ impl Tcp {
             }
         };
         let now = Instant::now();
-        if self.flows.len() - self.inbound >= self.most {
+        let address = key.guest.ip();
+        let share = self.shares.has_room(address) && self.half_open_shares.has_room(address);
+        if self.flows.len() - self.inbound >= self.most || !share {
             return count(&core.counters.over_limit);
         }
         match self.half_open.place(now) {
@@ -175,6 +183,8 @@ impl Tcp {
         };
         entry.flow_waker.requeue();
         self.flows.insert(key, entry);
+        self.shares.take(address);
+        self.half_open_shares.take(address);
         self.measure(core);
     }
 
@@ -186,7 +196,10 @@ impl Tcp {
         let initial = initial(&self.secret, key, self.epoch, now);
         let outcome = entry.advance(key, initial, now, core);
         if outcome != Outcome::Over && entry.is_established() {
-            entry.half_open.take().into_iter().for_each(|ticket| self.half_open.remove(ticket));
+            if let Some(ticket) = entry.half_open.take() {
+                self.half_open.remove(ticket);
+                self.half_open_shares.give_back(key.guest.ip());
+            }
             entry.place = None;
         }
         match outcome {
@@ -224,8 +237,12 @@ impl Tcp {
         let Some(mut entry) = self.flows.remove(key) else { return };
         if let Some(ticket) = entry.half_open {
             self.half_open.remove(ticket);
+            self.half_open_shares.give_back(key.guest.ip());
         }
-        self.inbound -= usize::from(entry.inbound.is_some());
+        match entry.inbound {
+            Some(_) => self.inbound -= 1,
+            None => self.shares.give_back(key.guest.ip()),
+        }
         if let State::Open(flow) = &mut entry.state {
             flow.release(&mut core.budget);
         }

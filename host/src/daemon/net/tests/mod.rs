@@ -298,6 +298,36 @@ async fn old_udp_flows_give_way_to_new_ones() {
     }
 }
 
+#[tokio::test]
+async fn a_container_that_opens_more_than_there_is_harms_itself_alone() {
+    let (listener, port) = listener().await;
+    let host = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let udp = host.local_addr().unwrap().port();
+    let config = GatewayConfig {
+        most_tcp_flows: 16,
+        most_udp_flows: 16,
+        resolvers: Some(Vec::new()),
+        ..GatewayConfig::default()
+    };
+    let mut guest = Guest::with(config);
+    let (quiet, greedy) = (at(Ipv4Addr::new(172, 17, 0, 8), 5000), |source| at(*GUEST.ip(), source));
+    guest.send(&packets::udp(quiet, at(HOST_V4, udp), b"mine")).await;
+    let (_, before) = host.recv_from(&mut [0; 4]).await.unwrap();
+    for source in 1..=50 {
+        guest.send(&packets::syn(greedy(source), at(HOST_V4, port))).await;
+        guest.send(&packets::udp(greedy(source), at(HOST_V4, udp), b"more")).await;
+        host.recv_from(&mut [0; 4]).await.unwrap();
+    }
+    let stats = guest.stats();
+    assert!(stats.tcp_flows <= 12 && stats.udp_flows <= 13, "{stats:?}");
+    // The other one keeps its socket, and can still connect.
+    guest.send(&packets::udp(quiet, at(HOST_V4, udp), b"mine")).await;
+    assert_eq!(host.recv_from(&mut [0; 4]).await.unwrap().1, before);
+    let handle = guest.connect(CONTAINER, at(HOST_V4, port));
+    guest.until(|guest| guest.tcp(handle).may_send().then_some(())).await;
+    drop(listener);
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_datagram_to_a_shut_port_comes_back_as_unreachable() {

@@ -25,6 +25,7 @@ use super::inlet::Owner;
 use super::packet::IpPacket;
 use super::ready::Id;
 use super::route::{Route, route};
+use super::shares::Shares;
 use super::stats::{count, set};
 
 /// Questions that may wait for the DNS server at once; more are dropped.
@@ -48,6 +49,7 @@ pub(super) struct Udp {
     /// Every mapping once: the next to be given up first.
     clock: VecDeque<SocketAddr>,
     most: usize,
+    shares: Shares,
     peers: usize,
     lookups: JoinSet<Answer>,
     dns: Dns,
@@ -62,6 +64,7 @@ impl Udp {
             published: Published::default(),
             clock: VecDeque::new(),
             most,
+            shares: Shares::of(most),
             peers: 0,
             lookups: JoinSet::new(),
             dns,
@@ -183,13 +186,16 @@ impl Udp {
     }
 
     fn open(&mut self, guest: SocketAddr, core: &mut Core) -> bool {
-        if self.mappings.len() >= self.most {
+        if !self.shares.has_room(guest.ip()) {
+            self.give_up_of(guest.ip(), core);
+        } else if self.mappings.len() >= self.most {
             self.give_one_up(core);
         }
         match Mapping::open(guest, core) {
             Ok(mapping) => {
                 mapping.start();
                 self.mappings.insert(guest, mapping);
+                self.shares.take(guest.ip());
                 self.clock.push_back(guest);
                 set(&core.counters.udp_flows, self.mappings.len());
                 true
@@ -210,6 +216,15 @@ impl Udp {
                 return self.remove(guest, core);
             }
             self.clock.push_back(guest);
+        }
+    }
+
+    /// Ends the mapping of this address whose turn it is.
+    fn give_up_of(&mut self, address: IpAddr, core: &mut Core) {
+        if let Some(place) = self.clock.iter().position(|guest| guest.ip() == address)
+            && let Some(guest) = self.clock.remove(place)
+        {
+            self.remove(guest, core);
         }
     }
 
@@ -240,6 +255,7 @@ impl Udp {
     fn remove(&mut self, guest: SocketAddr, core: &mut Core) {
         if let Some(mut mapping) = self.mappings.remove(&guest) {
             self.peers -= mapping.peers();
+            self.shares.give_back(guest.ip());
             core.timers.disarm(&mut mapping.timer);
         }
         set(&core.counters.udp_flows, self.mappings.len());
