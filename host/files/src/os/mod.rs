@@ -45,6 +45,7 @@ pub(crate) struct OpenMode {
 
 /// A time to set.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "read where there are files"))]
 pub(crate) enum Time {
     Keep,
     Now,

@@ -55,7 +55,7 @@ struct State {
     /// By node and owner.
     owned: HashMap<(u64, u64), Owned>,
     waiting: Vec<Waiting>,
-    /// Interrupted before they were seen to wait.
+    /// Whether somebody tries them.
     running: bool,
     closed: bool,
 }
@@ -201,7 +201,7 @@ impl Shared {
 impl Server {
     pub(super) fn set_lock(&self, header: &Header, request: &LockRequest, wait: bool) -> Outcome<Answer> {
         let handle = self.handles.get(request.fh, header.node)?;
-        if request.kind > lock::NONE {
+        if !matches!(request.kind, lock::READ | lock::WRITE | lock::NONE) {
             return Err(Errno::INVAL);
         }
         let target = if request.flags & abi::LK_FLOCK != 0 {
