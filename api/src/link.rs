@@ -13,6 +13,7 @@
 //! side is free to close; the guest powers off when its host is gone for good, and the host ends a guest
 //! that breaks these rules.
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,9 @@ pub struct Configure {
     pub root_certificates: String,
     /// Registries' settings.
     pub registries: Registries,
+    /// Networks that the host has routes to: no network in the guest is to be in their way.
+    #[serde(default)]
+    pub routes: Vec<IpNet>,
     /// Proxies of the host, `None` where it uses none.
     pub proxy: Option<Proxy>,
     /// What the host calls the machine's kind: `qemu`, `process`. For `docker info`.

@@ -92,7 +92,7 @@ impl Engine {
             sharing: tokio::sync::Mutex::default(),
             layers,
             images,
-            networks: Networks::open(&layout.networks(), &[], &in_use).await?,
+            networks: Networks::open(&layout.networks(), &configure.routes, &in_use).await?,
             network_names: networks::Names::default(),
             services,
             volumes: Arc::new(volumes),

@@ -71,6 +71,7 @@ mod tests {
             services_token: Token([8; 32]),
             root_certificates: "-----BEGIN CERTIFICATE-----\n".into(),
             registries: Registries::default(),
+            routes: Vec::new(),
             proxy: None,
             hypervisor: "qemu".into(),
             image_digest: None,

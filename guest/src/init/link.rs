@@ -123,6 +123,7 @@ mod tests {
             services_token: Token([8; 32]),
             root_certificates: String::new(),
             registries: Registries::default(),
+            routes: Vec::new(),
             proxy: None,
             hypervisor: "qemu".into(),
             image_digest: None,

@@ -1,8 +1,11 @@
-//! What the guest inherits from this computer: its root certificates and its proxies.
+//! What the guest inherits from this computer: its root certificates, its routes and its proxies.
 
 use holm_api::link::Proxy;
 use holm_api::network::HOST_NAMES;
+use ipnet::{IpNet, Ipv4Net};
 use tracing::warn;
+
+use crate::os;
 
 /// The certificates this computer trusts, PEM, one after the other. Companies add their own, and then registries
 /// behind their proxies work in the guest as well.
@@ -13,6 +16,22 @@ pub(super) fn root_certificates() -> String {
     }
     let pem = |certificate: &[u8]| pem::encode(&pem::Pem::new("CERTIFICATE", certificate));
     found.certs.iter().map(|certificate| pem(certificate)).collect()
+}
+
+/// More are passed over: a router's whole table is nothing that a network has to keep clear of.
+const MOST_ROUTES: usize = 1_024;
+
+/// Networks that this computer has routes to, a VPN's for one.
+pub(super) fn routes() -> Vec<IpNet> {
+    let Some(v4) = os::routes() else {
+        warn!("this system does not tell its routes, so networks of containers may clash with them");
+        return Vec::new();
+    };
+    let v4 = v4
+        .into_iter()
+        .filter_map(|(address, bits, _)| Ipv4Net::new(address, u8::try_from(bits).ok()?).ok().map(IpNet::V4));
+    let v6 = os::routes_v6().into_iter().flatten().map(IpNet::V6);
+    v4.chain(v6).take(MOST_ROUTES).collect()
 }
 
 /// The proxies in the usual variables, as the guest can use them. `variable` reads the environment.

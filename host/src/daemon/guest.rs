@@ -63,6 +63,7 @@ pub(super) async fn serve(
         services_token: services_token.clone(),
         root_certificates: guest.root_certificates.to_string(),
         registries: guest.registries.clone(),
+        routes: super::environment::routes(),
         proxy: guest.proxy.clone(),
         hypervisor: guest.hypervisor.into(),
         image_digest: guest.image_digest.clone(),

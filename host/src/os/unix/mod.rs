@@ -21,6 +21,6 @@ pub(crate) use files::{
 };
 pub(crate) use limits::raise_open_files;
 pub(crate) use listen::{Client, Listener};
-pub(crate) use network::routes;
+pub(crate) use network::{routes, routes_v6};
 pub(crate) use ports::{dynamic_ports, is_missing_family, low_port_hint, reuse_address};
 pub(crate) use user::is_root;
