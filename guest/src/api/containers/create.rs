@@ -75,7 +75,9 @@ fn wish(body: Value, version: ApiVersion) -> Result<(CreateRequest, Vec<String>)
     if version < ApiVersion::one(25) {
         host.auto_remove = None;
     }
-    let warnings = take_mac(mac, &mut endpoints, version)?;
+    let main =
+        host.network_mode.as_deref().filter(|mode| !["", "default"].contains(mode)).unwrap_or("bridge");
+    let warnings = take_mac(mac, &mut endpoints, main, version)?;
     let config = typed(Value::Object(config))?;
     Ok((CreateRequest { name: None, config, host, endpoints, platform: None }, warnings))
 }
@@ -85,10 +87,11 @@ pub(crate) fn config_of(body: Value) -> Result<models::ContainerConfig, ApiError
     Ok(wish(body, ApiVersion::newest())?.0.config)
 }
 
-/// The container-wide address of clients from before 1.44 is that of the one endpoint.
+/// The container-wide address of clients from before 1.44 is that of the endpoint on the main network.
 fn take_mac(
     mac: Option<Value>,
     endpoints: &mut HashMap<String, models::EndpointSettings>,
+    main: &str,
     version: ApiVersion,
 ) -> Result<Vec<String>, ApiError> {
     let outdated = version < ApiVersion::one(44);
@@ -98,7 +101,7 @@ fn take_mac(
         }
         return Ok(Vec::new());
     };
-    let endpoint = endpoints.entry("bridge".to_owned()).or_default();
+    let endpoint = endpoints.entry(main.to_owned()).or_default();
     if !outdated && endpoint.mac_address.as_deref().is_some_and(|own| !own.is_empty() && own != mac) {
         return Err(ApiError::invalid(
             "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",

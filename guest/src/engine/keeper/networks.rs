@@ -46,21 +46,37 @@ impl Keeper {
         let networks = self.engine.networks();
         let endpoint = networks.reserve(&self.definition, network.id.as_str(), &wish, &before)?;
         let after: Vec<_> = before.iter().cloned().chain(endpoint.clone()).collect();
-        let kept = match self.engine.rejoin_networks(&self.definition, pid, endpoint.as_slice(), &after).await
-        {
-            Ok(()) => self.keep_wish(network, wish).await,
+        let old = self.definition.clone();
+        let joined = match self.keep_wish(network, wish).await {
+            Ok(()) => self.join(pid, endpoint.as_slice(), &before, &after).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = kept {
+        if let Err(error) = joined {
             self.engine.leave_networks(endpoint.as_slice()).await;
+            self.replace_definition(Definition::clone(&old)).await?;
+            self.engine.announce(&old, &before);
+            // The first error counts.
+            if let Err(error) = self.engine.rejoin_networks(&old, pid, &[], &before).await {
+                tracing::warn!("{} has lost its routes: {error}", old.id.short());
+            }
             return Err(error);
         }
         self.status.send_modify(|status| status.endpoints.clone_from(&after));
         self.move_ports(&before).await;
         self.keep_status();
-        self.engine.networks_changed(&self.definition, pid, &before, &after).await?;
         self.engine.tell_network(network, "connect", [("container", self.definition.id.to_string())]);
         Ok(())
+    }
+
+    async fn join(
+        &mut self,
+        pid: i32,
+        more: &[Endpoint],
+        before: &[Endpoint],
+        after: &[Endpoint],
+    ) -> Result<(), EngineError> {
+        self.engine.rejoin_networks(&self.definition, pid, more, after).await?;
+        self.engine.networks_changed(&self.definition, pid, before, after).await
     }
 
     /// Takes it off one.

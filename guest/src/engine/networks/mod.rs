@@ -286,7 +286,8 @@ impl Predefined {
         let taken = nets.iter().chain(elsewhere);
         let default = || pools::DEFAULT_BRIDGE.parse().expect("a constant that a test reads");
         let wanted = self.subnet.unwrap_or_else(default);
-        if !(occupied && self.subnet.is_some()) && !pools::is_free(wanted, taken.clone()) {
+        let stays = occupied && self.subnet.is_some();
+        if !stays && !pools::is_free(wanted, taken.clone()) {
             let full = || EngineError::Internal("no subnet is free for docker0".to_owned());
             self.subnet = Some(pools::free_v4(taken).ok_or_else(full)?);
         } else {

@@ -192,7 +192,7 @@ pub(crate) mod tests {
         fs::write(folder.path().join("predefined.json"), b"{}").unwrap();
         let half = path(folder.path(), &mine.id).with_extension("new");
         fs::write(&half, b"{").unwrap();
-        assert_eq!(read_all(folder.path()).unwrap(), [mine.clone()]);
+        assert_eq!(read_all(folder.path()).unwrap(), std::slice::from_ref(&mine));
         assert!(!half.exists());
         remove(folder.path(), &mine.id).unwrap();
         remove(folder.path(), &mine.id).unwrap();
