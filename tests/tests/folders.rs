@@ -176,6 +176,24 @@ fn an_open_file_shows_what_the_host_writes_to_it() -> Result<()> {
 }
 
 #[test]
+fn a_folder_that_the_host_moved_is_alive_under_its_new_name() -> Result<()> {
+    privately(|| {
+        let source = tempfile::tempdir()?;
+        fs::create_dir(source.path().join("old"))?;
+        fs::write(source.path().join("old/file"), "x")?;
+        let mounted = Mounted::new(source.path(), Options::new())?;
+        ensure!(fs::read(mounted.path("old/file"))? == b"x");
+        fs::rename(source.path().join("old"), source.path().join("new"))?;
+        ensure!(mounted.announce("old") && mounted.announce("new"), "both are news");
+        ensure!(!mounted.path("old").exists());
+        ensure!(fs::read(mounted.path("new/file"))? == b"x");
+        fs::write(mounted.path("new/more"), "y")?;
+        ensure!(fs::read(source.path().join("new/more"))? == b"y");
+        Ok(())
+    })
+}
+
+#[test]
 fn files_behave_as_programs_expect() -> Result<()> {
     privately(|| {
         let source = tempfile::tempdir()?;

@@ -93,5 +93,4 @@ pub(crate) mod open {
 pub(crate) mod notify {
     pub(crate) const INVAL_INODE: i32 = 2;
     pub(crate) const INVAL_ENTRY: i32 = 3;
-    pub(crate) const DELETE: i32 = 6;
 }

@@ -253,15 +253,3 @@ pub(crate) fn inval_entry(folder: u64, name: &[u8]) -> Vec<u8> {
         body.bytes(&[0]);
     })
 }
-
-/// Tells that a name is gone, and with it the node: also from under those who watch or stand in it.
-pub(crate) fn delete(folder: u64, child: u64, name: &[u8]) -> Vec<u8> {
-    notification(abi::notify::DELETE, |body| {
-        body.u64(folder);
-        body.u64(child);
-        body.u32(name.len() as u32);
-        body.u32(0);
-        body.bytes(name);
-        body.bytes(&[0]);
-    })
-}

@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::nodes::Stamp;
 use super::{NodeId, Server};
 use crate::fuse::abi;
-use crate::fuse::errno::Errno;
 use crate::fuse::reader::Name;
 use crate::fuse::reply;
 use crate::os::Stat;
@@ -42,17 +41,14 @@ impl Server {
             (Some((child, key)), Ok(stat)) if stat.key == key => self.compare(child, &stat, epoch),
             // Made and gone again, or removed by the guest.
             (None, Err(_)) => false,
-            (known, now) => {
+            (known, _) => {
                 // A negative entry may be believed too.
                 self.mark(id, epoch);
-                match (known, now) {
-                    (Some((child, _)), Err(Errno::NOENT)) => {
-                        self.mark(child, epoch);
-                        self.tell_kernel(reply::delete(id, child, name.bytes()));
-                        self.tell_kernel(reply::inval_entry(id, name.bytes()));
-                    }
-                    _ => self.tell_kernel(reply::inval_entry(id, name.bytes())),
+                if let Some((child, _)) = known {
+                    self.mark(child, epoch);
                 }
+                // Not FUSE_NOTIFY_DELETE, although the name is gone: what was moved would be dead under its new name.
+                self.tell_kernel(reply::inval_entry(id, name.bytes()));
                 self.tell_kernel(reply::inval_inode(id, true));
                 true
             }
