@@ -291,21 +291,25 @@ impl Server {
         let Ok(place) = folder.at(name) else { return };
         let Ok(stat) = place.stat() else { return };
         let mut nodes = self.nodes();
-        if let Ok(node) = nodes.get_mut(id)
-            && node.key == stat.key
-            && node.names.len() == 1
-            && (node.open.iter().all(|file| file.strong_count() == 0) || node.is_folder())
-        {
-            node.pinned = Some(Arc::new(place));
+        let last_name = nodes.get(id).is_ok_and(|node| {
+            node.key == stat.key
+                && node.names.len() == 1
+                && (node.is_folder() || node.open.iter().all(|file| file.strong_count() == 0))
+        });
+        if last_name {
+            nodes.pin(id, Arc::new(place), (self.options.open_files / 4).max(1));
         }
     }
 
     fn lost_a_name(&self, id: u64) {
-        if let Ok(node) = self.nodes().get_mut(id) {
-            if !node.names.is_empty() && id != abi::ROOT {
-                node.pinned = None;
+        {
+            let mut nodes = self.nodes();
+            if nodes.get(id).is_ok_and(|node| !node.names.is_empty()) {
+                nodes.unpin(id);
             }
-            node.told = None;
+            if let Ok(node) = nodes.get_mut(id) {
+                node.told = None;
+            }
         }
         // Its time of change and number of links are the guest's doing.
         if let Ok(stat) = self.place(id).and_then(|place| place.stat()) {

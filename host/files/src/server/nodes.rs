@@ -93,6 +93,8 @@ pub(crate) struct Nodes {
     by_id: HashMap<u64, Node>,
     by_key: HashMap<Key, u64>,
     next: u64,
+    /// Nodes without a name that are held.
+    pins: usize,
 }
 
 impl Nodes {
@@ -103,6 +105,7 @@ impl Nodes {
             by_key: HashMap::from([(node.key, abi::ROOT)]),
             by_id: HashMap::from([(abi::ROOT, node)]),
             next: abi::ROOT + 1,
+            pins: 0,
         }
     }
 
@@ -198,6 +201,7 @@ impl Nodes {
         if node.lookups > 0 || id == abi::ROOT {
             return None;
         }
+        self.unpin(id);
         let node = self.by_id.remove(&id)?;
         if self.by_key.get(&node.key) == Some(&id) {
             self.by_key.remove(&node.key);
@@ -206,6 +210,28 @@ impl Nodes {
             self.drop_child(*folder, name, id);
         }
         Some(node)
+    }
+
+    /// Holds a node that is about to lose its name, unless `most` are held: a guest that never forgets must not take
+    /// all descriptors.
+    pub(crate) fn pin(&mut self, id: u64, place: Arc<Place>, most: usize) {
+        if self.pins < most
+            && let Some(node) = self.by_id.get_mut(&id)
+            && node.pinned.is_none()
+        {
+            node.pinned = Some(place);
+            self.pins += 1;
+        }
+    }
+
+    /// Holds it no longer; the share itself stays held.
+    pub(crate) fn unpin(&mut self, id: u64) {
+        if id != abi::ROOT
+            && let Some(node) = self.by_id.get_mut(&id)
+            && node.pinned.take().is_some()
+        {
+            self.pins -= 1;
+        }
     }
 
     /// The way from the share down to the node, as it was last seen.

@@ -209,6 +209,24 @@ fn a_guest_cannot_open_more_files_than_it_may() {
 }
 
 #[test]
+fn a_guest_that_never_forgets_does_not_take_all_descriptors() {
+    let guest = Guest::with(Options { open_files: 16, ..Options::new() });
+    let held = || {
+        fs::read_dir("/proc/self/fd").unwrap().filter(|entry| {
+            let target = entry.as_ref().ok().and_then(|entry| fs::read_link(entry.path()).ok());
+            target.is_some_and(|target| target.starts_with(guest.folder.path()))
+        })
+    };
+    for number in 0..100 {
+        let name = format!("folder{number}");
+        guest.ask(MKDIR, 1, &[numbers(&[0o755, 0]), text(&name)].concat()).unwrap();
+        guest.ask(RMDIR, 1, &text(&name)).unwrap();
+    }
+    // Four that are held, sixteen folders at hand, and the share.
+    assert!(held().count() <= 21, "{} are held", held().count());
+}
+
+#[test]
 fn requests_cut_short_anywhere_are_refused() {
     let guest = Guest::with(Options { access: Access::ReadOnly, ..Options::new() });
     for opcode in 1..60 {
