@@ -8,13 +8,13 @@
 //! ```
 //!
 //! One task owns all of it (`session`); flows are found by hash, woken through `ready`, timed by `timers`, so
-//! a packet costs the same whatever the number of flows. Every queue and table has a limit. Fragments of IPv4
-//! packets are dropped: with an MTU of 65,000 only a datagram over a container's smaller MTU makes any.
+//! a packet costs the same whatever the number of flows. Every queue and table has a limit.
 
 mod budget;
 mod core;
 mod dns;
 mod downlink;
+mod fragments;
 mod frame;
 mod icmp;
 pub(crate) mod inlet;

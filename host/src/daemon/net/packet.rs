@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
+use super::fragments::Whole;
+
 /// An IP packet whose header was checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IpPacket<'a> {
@@ -16,17 +18,29 @@ pub(super) struct IpPacket<'a> {
     pub(super) payload: &'a [u8],
 }
 
+/// A piece of a larger packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fragment<'a> {
+    /// Of which one.
+    pub(super) whole: Whole,
+    /// Where it stands in that one's payload.
+    pub(super) offset: usize,
+    pub(super) payload: &'a [u8],
+    /// It is not the last.
+    pub(super) more: bool,
+}
+
 /// Why a packet is not looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(super) enum Unreadable<'a> {
     /// No IP packet, or one cut short.
     Malformed,
-    /// A piece of a larger packet.
-    Fragment,
+    /// Not before the others have come.
+    Fragment(Fragment<'a>),
 }
 
 /// The packet in these bytes. Bytes behind its end are ignored.
-pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable> {
+pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable<'_>> {
     match bytes.first().map(|byte| byte >> 4) {
         Some(4) => parse_v4(bytes),
         Some(6) => parse_v6(bytes),
@@ -34,37 +48,44 @@ pub(super) fn parse(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable> {
     }
 }
 
-fn parse_v4(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable> {
+fn parse_v4(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable<'_>> {
     let packet = Ipv4Packet::new_checked(bytes).map_err(|_| Unreadable::Malformed)?;
     let header = usize::from(packet.header_len());
     let total = usize::from(packet.total_len());
     if header < smoltcp::wire::IPV4_HEADER_LEN || !packet.verify_checksum() {
         return Err(Unreadable::Malformed);
     }
-    if packet.more_frags() || packet.frag_offset() != 0 {
-        return Err(Unreadable::Fragment);
+    let (source, destination, protocol) =
+        (packet.src_addr().into(), packet.dst_addr().into(), packet.next_header());
+    let payload = bytes.get(header..total).ok_or(Unreadable::Malformed)?;
+    let (offset, more) = (usize::from(packet.frag_offset()), packet.more_frags());
+    if more || offset != 0 {
+        let whole = Whole { source, destination, protocol, ident: packet.ident().into() };
+        return Err(Unreadable::Fragment(Fragment { whole, offset, payload, more }));
     }
-    Ok(IpPacket {
-        source: packet.src_addr().into(),
-        destination: packet.dst_addr().into(),
-        protocol: packet.next_header(),
-        payload: bytes.get(header..total).ok_or(Unreadable::Malformed)?,
-    })
+    Ok(IpPacket { source, destination, protocol, payload })
 }
 
 /// Extension headers are not followed: an ordinary program's packets have none, fragments aside.
-fn parse_v6(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable> {
+fn parse_v6(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable<'_>> {
     let packet = Ipv6Packet::new_checked(bytes).map_err(|_| Unreadable::Malformed)?;
-    if packet.next_header() == IpProtocol::Ipv6Frag {
-        return Err(Unreadable::Fragment);
-    }
     let payload = bytes.get(smoltcp::wire::IPV6_HEADER_LEN..packet.total_len());
-    Ok(IpPacket {
-        source: packet.src_addr().into(),
-        destination: packet.dst_addr().into(),
-        protocol: packet.next_header(),
-        payload: payload.ok_or(Unreadable::Malformed)?,
-    })
+    let payload = payload.ok_or(Unreadable::Malformed)?;
+    let (source, destination) = (packet.src_addr().into(), packet.dst_addr().into());
+    if packet.next_header() == IpProtocol::Ipv6Frag {
+        return Err(fragment_v6(source, destination, payload));
+    }
+    Ok(IpPacket { source, destination, protocol: packet.next_header(), payload })
+}
+
+/// RFC 8200, 4.5: next header, reserved, offset and flags, identification.
+fn fragment_v6(source: IpAddr, destination: IpAddr, payload: &[u8]) -> Unreadable<'_> {
+    let Some(([next, _, high, low, ident @ ..], payload)) = payload.split_first_chunk::<8>() else {
+        return Unreadable::Malformed;
+    };
+    let place = u16::from_be_bytes([*high, *low]);
+    let whole = Whole { source, destination, protocol: (*next).into(), ident: u32::from_be_bytes(*ident) };
+    Unreadable::Fragment(Fragment { whole, offset: (place & !7).into(), payload, more: place & 1 == 1 })
 }
 
 #[cfg(test)]
@@ -116,7 +137,24 @@ mod tests {
         let mut packet = Ipv4Packet::new_unchecked(&mut bytes[..]);
         packet.set_more_frags(true);
         packet.fill_checksum();
-        assert_eq!(parse(&bytes).unwrap_err(), Unreadable::Fragment);
+        assert!(matches!(parse(&bytes).unwrap_err(), Unreadable::Fragment(piece) if piece.more));
+    }
+
+    #[test]
+    fn an_ipv6_fragment_says_where_it_stands() {
+        let mut bytes = vec![0; 40];
+        let mut packet = Ipv6Packet::new_unchecked(&mut bytes[..]);
+        packet.set_version(6);
+        packet.set_payload_len(11);
+        packet.set_next_header(IpProtocol::Ipv6Frag);
+        bytes.extend_from_slice(&[17, 0, 0x05, 0xa9, 0, 0, 0, 7, 1, 2, 3]);
+        let Err(Unreadable::Fragment(piece)) = parse(&bytes) else { panic!("no fragment") };
+        assert_eq!((piece.offset, piece.more, piece.payload), (1448, true, &[1, 2, 3][..]));
+        assert_eq!((piece.whole.protocol, piece.whole.ident), (IpProtocol::Udp, 7));
+        assert_eq!(
+            parse(&[&bytes[..4], &[0, 7], &bytes[6..47]].concat()).unwrap_err(),
+            Unreadable::Malformed
+        );
     }
 
     #[test]

@@ -8,12 +8,14 @@ use std::task::{Context, Poll};
 
 use holm_vmm::Stream;
 use smoltcp::wire::IpProtocol;
+use tokio::time::Instant;
 
 use super::GatewayConfig;
 use super::budget::Budget;
 use super::core::Core;
 use super::dns::Dns;
 use super::downlink::Downlink;
+use super::fragments::{Fragments, Whole};
 use super::frame::Inbox;
 use super::icmp;
 use super::inlet::{Inlet, Order};
@@ -47,6 +49,7 @@ pub(super) struct Switch {
     tcp: Tcp,
     udp: Udp,
     ping: Ping,
+    fragments: Fragments,
 }
 
 impl Session {
@@ -115,7 +118,7 @@ impl Switch {
         let tcp =
             Tcp::new(config.most_tcp_flows, config.most_half_open, config.most_inbound_flows, dns.clone());
         let udp = Udp::new(config.most_udp_flows, dns);
-        Self { core, tcp, udp, ping: Ping::new(config.most_ping_flows) }
+        Self { core, tcp, udp, ping: Ping::new(config.most_ping_flows), fragments: Fragments::default() }
     }
 
     /// Takes a packet from the guest, whatever it is.
@@ -125,7 +128,14 @@ impl Switch {
             Ok(packet) if acceptable_source(packet.source) => self.deliver(&packet),
             Ok(_) => count(&self.core.counters.refused),
             Err(Unreadable::Malformed) => count(&self.core.counters.malformed),
-            Err(Unreadable::Fragment) => count(&self.core.counters.fragments),
+            Err(Unreadable::Fragment(piece)) if acceptable_source(piece.whole.source) => {
+                count(&self.core.counters.fragments);
+                if let Some(payload) = self.fragments.add(&piece, Instant::now()) {
+                    let Whole { source, destination, protocol, .. } = piece.whole;
+                    self.deliver(&IpPacket { source, destination, protocol, payload: &payload });
+                }
+            }
+            Err(Unreadable::Fragment(_)) => count(&self.core.counters.refused),
         }
     }
 

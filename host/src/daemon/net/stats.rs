@@ -30,7 +30,7 @@ counters! {
     received: AtomicU64 => u64,
     /// Packets dropped because they are no IP packet, TCP segment, or datagram that can be read.
     malformed: AtomicU64 => u64,
-    /// IP fragments dropped: the guest's MTU makes them rare, and they are not put together.
+    /// IP fragments, which are put together.
     fragments: AtomicU64 => u64,
     /// Packets dropped because of an address that may not be dialled, or a protocol that is not carried.
     refused: AtomicU64 => u64,

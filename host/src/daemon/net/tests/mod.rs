@@ -273,6 +273,28 @@ async fn datagrams_are_answered_by_whom_they_were_sent_to_and_by_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_datagram_in_pieces_arrives_whole() {
+    let host = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let far = at(HOST_V4, host.local_addr().unwrap().port());
+    let data = bytes(3_000);
+    let whole = packets::udp(GUEST, far, &data);
+    let mut guest = Guest::new();
+    for (start, end) in [(1_480, 3_008), (0, 1_480)] {
+        let mut piece = [&whole[..20], &whole[20 + start..20 + end]].concat();
+        let total = piece.len() as u16;
+        let mut header = smoltcp::wire::Ipv4Packet::new_unchecked(&mut piece[..]);
+        header.set_total_len(total);
+        header.set_frag_offset(start as u16);
+        header.set_more_frags(start == 0);
+        header.fill_checksum();
+        guest.send(&piece).await;
+    }
+    let mut received = vec![0; 4_000];
+    let (count, _) = host.recv_from(&mut received).await.unwrap();
+    assert!(received[..count] == data);
+}
+
+#[tokio::test]
 async fn one_guest_port_is_one_host_port_whomever_it_talks_to() {
     let (one, two) =
         (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
