@@ -61,7 +61,8 @@ fn a_story_is_told_as_dockerd_tells_it(machine: Machine) {
     run("pause evd").ok();
     run("unpause evd").ok();
     run("update --restart no evd").ok();
-    run("export -o /dev/null evd");
+    let archive = home.path().join("evd.tar");
+    home.holm(&["export", "-o", archive.to_str().unwrap(), "evd"]).ok();
     // Of a container that runs on, as its pausing is told too.
     home.holm(&["commit", "-p=false", "-c", "LABEL a=b", "evd", "evimg:1"]).ok();
     run("tag evimg:1 evimg:2").ok();

@@ -35,7 +35,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         return out.flush().await.map_err(CliError::output);
     }
     let path = Path::new(&args.output);
-    check_folder(path).map_err(|why| CliError::said(format!("failed to export container: {why}")))?;
+    check_folder(path)
+        .and_then(|()| check_target(path))
+        .map_err(|why| CliError::said(format!("failed to export container: {why}")))?;
     let mut reader = session.client.send(call).await?.reader();
     let failed = |cause| CliError::Local { what: "failed to export container".to_owned(), cause };
     let partial = Partial::create(path).map_err(failed)?;
@@ -57,6 +59,32 @@ fn check_folder(path: &Path) -> Result<(), String> {
             Err(format!("invalid output path: stat {}: {}", folder.display(), system_words(&error)))
         }
     }
+}
+
+/// Complains of what a finished archive would take the place of, and must not: a device, above all.
+fn check_target(path: &Path) -> Result<(), String> {
+    let kind = match std::fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(format!(
+                "failed to stat output path: lstat {}: {}",
+                path.display(),
+                system_words(&error)
+            ));
+        }
+    };
+    if kind.is_file() {
+        return Ok(());
+    }
+    let what = if kind.is_dir() {
+        "to a directory"
+    } else if kind.is_symlink() {
+        "to a symbolic link directly"
+    } else {
+        crate::os::special_file(kind)
+    };
+    Err(format!("cannot write {what}"))
 }
 
 /// A file beside the one that is to be, gone again unless it is finished.
@@ -94,6 +122,24 @@ impl Drop for Partial {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_takes_the_place_of_a_file_and_of_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let words = |path: &Path| check_target(path).unwrap_err();
+        assert_eq!(words(folder.path()), "cannot write to a directory");
+        let file = folder.path().join("x.tar");
+        check_target(&file).unwrap();
+        std::fs::write(&file, "old").unwrap();
+        check_target(&file).unwrap();
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(&file, &link).unwrap();
+            assert_eq!(words(&link), "cannot write to a symbolic link directly");
+            assert_eq!(words(Path::new("/dev/null")), "cannot write to a character device file");
+        }
+    }
 
     #[test]
     fn a_file_is_there_only_once_it_is_whole() {

@@ -49,3 +49,17 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
     File::open(path)
 }
+
+/// What a file of this kind, neither file nor folder nor link, is called where nothing may be written to it.
+pub(crate) fn special_file(kind: std::fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        "to a named pipe (FIFO)"
+    } else if kind.is_socket() {
+        "to a socket"
+    } else if kind.is_char_device() {
+        "to a character device file"
+    } else {
+        "to a block device file"
+    }
+}

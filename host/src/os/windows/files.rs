@@ -47,3 +47,8 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
     const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
     fs::OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
 }
+
+/// What a file of this kind, neither file nor folder nor link, is called where nothing may be written to it.
+pub(crate) fn special_file(_kind: std::fs::FileType) -> &'static str {
+    "to an irregular file"
+}
