@@ -65,7 +65,8 @@ integration: image ## what a user does, through the built programs and real clie
 	@.ci/deps machine registry test
 	cargo test --locked -p holm-tests
 
-test-full: test fuzz folders bench ## also what is slow: long fuzzing, benchmarks, a second build of the kernel
+test-full: test fuzz folders bench ## also what is slow: long fuzzing, benchmarks, real servers, a second build of the kernel
+	cargo test --locked -p holm-tests --test compose -- --ignored
 	target/release/holm-vm-image verify
 
 folders: ## POSIX test suite and long coherence test of shared folders

@@ -134,10 +134,17 @@ impl Home {
 
     /// Runs the real docker client against another address; global flags come first among the arguments.
     pub fn docker_at(&self, host: &str, arguments: &[&str]) -> Ran {
-        let mut command = Command::new("docker");
-        command.args(arguments).env("DOCKER_HOST", host);
-        self.adopt(&mut command);
+        let mut command = self.docker_command(arguments);
+        command.env("DOCKER_HOST", host);
         run(command, b"")
+    }
+
+    /// A command line of the real docker client that has not been started.
+    pub fn docker_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(arguments).env("DOCKER_HOST", self.docker_host());
+        self.adopt(&mut command);
+        command
     }
 
     /// The daemon's own account of itself; an error where none runs.

@@ -37,6 +37,11 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// All that a tar holds, made by another program.
+    pub fn of_tar(tar: Vec<u8>) -> Layer {
+        Layer { tar }
+    }
+
     /// A folder of mode 0755.
     pub fn folder(self, path: &str) -> Layer {
         self.entry(EntryType::Directory, path, 0o755, None, &[])

@@ -2,6 +2,7 @@
 //! real registry on loopback, and images made without an engine.
 
 pub mod command;
+pub mod compose;
 pub mod faulty;
 pub mod home;
 pub mod http;
