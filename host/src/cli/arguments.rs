@@ -281,8 +281,7 @@ enum VolumeCommand {
 enum SystemCommand {
     /// Show docker disk usage
     Df(system::df::Args),
-    /// Proxy the stdio stream to the daemon connection. Should not be invoked manually.
-    #[command(hide = true)]
+    #[command(hide = true, about = system::dial_stdio::ABOUT)]
     DialStdio,
     /// Get real time events from the server
     Events(system::events::Args),

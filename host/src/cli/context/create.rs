@@ -122,7 +122,7 @@ pub(super) fn update(args: &UpdateArgs, caller: &Caller<'_>) -> Result<(), CliEr
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), CliError> {
+pub(super) fn check_name(name: &str) -> Result<(), CliError> {
     let letter = |next: char| next.is_ascii_alphanumeric() || "_.+-".contains(next);
     if name.is_empty() {
         return Err(CliError::said("context name cannot be empty"));

@@ -1,5 +1,6 @@
 //! `context`: named daemons, in the store that Docker's command line and Compose read too.
 
+mod archive;
 mod create;
 mod inspect;
 mod list;
@@ -16,6 +17,11 @@ pub(crate) enum Command {
     /// Create a context
     #[command(long_about = create::ABOUT)]
     Create(create::Args),
+    /// Export a context to a tar archive FILE or a tar stream on STDOUT.
+    #[command(about = archive::EXPORT_ABOUT)]
+    Export(archive::ExportArgs),
+    /// Import a context from a tar or zip file
+    Import(archive::ImportArgs),
     /// Display detailed information on one or more contexts
     Inspect(inspect::Args),
     /// List contexts
@@ -54,6 +60,8 @@ pub(crate) struct UseArgs {
 pub(crate) fn run(command: Command, caller: &Caller<'_>) -> Result<(), CliError> {
     match command {
         Command::Create(args) => create::run(&args, caller),
+        Command::Export(args) => archive::export(&args, caller),
+        Command::Import(args) => archive::import(&args, caller),
         Command::Inspect(args) => inspect::run(&args, caller),
         Command::Ls(args) => list::run(&args, caller),
         Command::Rm(args) => remove(&args, caller),

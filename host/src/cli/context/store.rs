@@ -38,6 +38,12 @@ impl Context {
         Self { meta: json!({"Name": name, "Metadata": metadata, "Endpoints": {"docker": endpoint}}) }
     }
 
+    /// What somebody else has kept; `None` where that is no description of a context.
+    pub(crate) fn of_meta(meta: Value) -> Option<Self> {
+        (meta["Name"].is_string() && meta["Metadata"].is_object() && meta["Endpoints"].is_object())
+            .then_some(Self { meta })
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         self.meta["Name"].as_str().unwrap_or_default()

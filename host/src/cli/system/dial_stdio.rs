@@ -5,6 +5,10 @@ use tokio::io::{AsyncWriteExt, copy, split, stdin, stdout};
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 
+/// Docker's words, of which a doc comment would lose the full stop.
+pub(crate) const ABOUT: &str =
+    "Proxy the stdio stream to the daemon connection. Should not be invoked manually.";
+
 /// Copies standard input to the daemon and its answers to standard output, until the daemon has said all.
 pub(crate) async fn run(session: &Session) -> Result<(), CliError> {
     let (mut from_daemon, mut to_daemon) = split(session.client.open().await?);
