@@ -8,6 +8,7 @@ pub mod home;
 pub mod http;
 pub mod image;
 pub mod mounted;
+pub mod person;
 pub mod registry;
 pub mod samples;
 pub mod terminal;
