@@ -28,8 +28,8 @@ deps: ## install the Debian packages that building and running need
 build: ## programs: target/release/holm and target/release/holmd
 	@.ci/deps build
 	cargo build --locked --release -p holm -p holm-vm-image -p holm-tests --bin holm --bin holm-vm-image --bin holm-registry
-	$(build_guest) -p holmd -p holm-tests --bin holmd --bin hello --bin echo
-	install -C target/guest/$(guest_target)/guest/{holmd,hello,echo} target/release/
+	$(build_guest) -p holmd -p holm-tests --bin holmd --bin hello --bin echo --bin holm-probe
+	install -C target/guest/$(guest_target)/guest/{holmd,hello,echo,holm-probe} target/release/
 
 image: build ## guest image: target/vm-image/
 	target/release/holm-vm-image build target/release/holmd target/vm-image

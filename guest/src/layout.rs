@@ -9,11 +9,16 @@
 //! | `<data>/volumes` | `volume` | yes |
 //! | `<run>/shims/<id>.sock` | `shim` | no |
 //! | `<run>/runtime` | `shim` (libcontainer's own state) | no |
+//! | `<run>/docker.sock` | `init` listens, the engine serves | no |
+//! | `<run>/shares` | `engine` | no |
 //! | `<run>/configure.json` | `init` writes, the engine reads at its start | no |
 
 use std::path::{Path, PathBuf};
 
 use holm_api::ContainerId;
+
+/// Name of the API's socket in the machine.
+pub(crate) const ENGINE_SOCKET: &str = "docker.sock";
 
 /// The two roots: the data disk, and a tmpfs.
 #[derive(Clone, Debug)]
@@ -77,6 +82,11 @@ impl Layout {
     /// libcontainer's state folder.
     pub fn runtime(&self) -> PathBuf {
         self.run.join("runtime")
+    }
+
+    /// The API inside the machine, for containers that a client gives it to.
+    pub fn engine_socket(&self) -> PathBuf {
+        self.run.join(ENGINE_SOCKET)
     }
 
     /// What the host told init, for the engine.

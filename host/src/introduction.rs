@@ -6,20 +6,22 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Daemon, Failure, MachineOrder, MachineReport, MachineState, Surroundings};
+use crate::cli::{Daemon, Failure, MachineOrder, MachineReport, MachineState, SharedPath, Surroundings};
 use crate::daemon::control::{self, ControlError, Reply, Request, Status};
+use crate::daemon::shares::Listed;
 use crate::daemon::{self, start};
 use crate::home::Home;
 
 /// The daemon's side of the program for the command line.
 pub(crate) fn daemon_of(home: &Home) -> Daemon {
     let (starting, serving) = (home.clone(), home.clone());
-    let (ordering, asking) = (home.clone(), home.clone());
+    let (ordering, asking, listing) = (home.clone(), home.clone(), home.clone());
     Daemon {
         ensure_running: Box::new(move || waiting(start::ensure_running(&starting))?.map_err(start_failure)),
         serve: Box::new(move || serve(serving.clone())),
         machine: Box::new(move |order| machine(&ordering, order)),
         surroundings: Box::new(move || surroundings(&asking)),
+        shares: Box::new(move || shares(&listing)),
     }
 }
 
@@ -73,6 +75,30 @@ fn surroundings(home: &Home) -> Result<Surroundings, Failure> {
     }
 }
 
+fn shares(home: &Home) -> Result<Vec<SharedPath>, Failure> {
+    let listed = match waiting(control::ask(home, Request::Shares))? {
+        Ok(Reply::Shares(listed)) => listed,
+        Ok(_) => return Err(failure(io::Error::other("the Holm daemon answered something else"))),
+        Err(ControlError::NotRunning) => return Ok(Vec::new()),
+        Err(error) => return Err(failure(error)),
+    };
+    let known = |share: Listed| SharedPath {
+        path: share.path,
+        kind: share.kind,
+        read_only: share.read_only,
+        containers: share.containers,
+        nodes: share.nodes,
+        open: share.open,
+        requests: share.requests,
+        questions: share.questions,
+        kept: share.kept,
+        invalidations: share.invalidations,
+        read: share.read,
+        written: share.written,
+    };
+    Ok(listed.into_iter().map(known).collect())
+}
+
 fn machine(home: &Home, order: MachineOrder) -> Result<MachineReport, Failure> {
     let request = match order {
         MachineOrder::Start => Request::Start,
@@ -118,7 +144,9 @@ fn stopped() -> MachineReport {
 fn report(reply: Reply) -> Result<MachineReport, Failure> {
     match reply {
         Reply::Status(status) => Ok(machine_report(*status)),
-        Reply::Surroundings(_) => Err(failure(io::Error::other("the Holm daemon answered something else"))),
+        Reply::Surroundings(_) | Reply::Shares(_) => {
+            Err(failure(io::Error::other("the Holm daemon answered something else")))
+        }
         Reply::Failed { message, hint, console } => {
             Err(start_failure(start::StartError::Machine { message, hint, console }))
         }

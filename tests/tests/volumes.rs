@@ -1,7 +1,6 @@
 //! Volumes and mounts, through the real docker client and plain HTTP.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
 use std::os::unix::net::UnixStream;
 
 use holm_tests::home::{Home, Machine};
@@ -128,23 +127,6 @@ fn a_mount_is_what_its_options_say(machine: Machine) {
     let none = ["--mount", "type=volume,src=db,dst=/d,volume-subpath=none"];
     // The client's code for these words, whatever is missing.
     assert!(shell(&home, &none, "true").fails_with(127).contains("no such file or directory"));
-
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap();
-    let bind = format!("{path}/new:/h");
-    match machine {
-        Machine::Process => {
-            shell(&home, &["-v", &bind], "echo out > /h/file").ok();
-            assert_eq!(fs::read_to_string(folder.path().join("new/file")).unwrap(), "out\n");
-            let absent = format!("type=bind,src={path}/absent,dst=/h");
-            let said = refused(&["--mount", &absent]);
-            assert!(said.contains(&format!("bind source path does not exist: {path}/absent")), "{said}");
-        }
-        Machine::Qemu => {
-            let said = refused(&["-v", &bind]);
-            assert!(said.contains("cannot mount folders of this computer in a machine yet"), "{said}");
-        }
-    }
 }
 
 fn a_containers_volumes_are_anothers_too(machine: Machine) {

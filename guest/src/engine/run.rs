@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener as BoundListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use holm_api::link::Configure;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,8 +22,8 @@ use crate::transport::Transport;
 /// Where init put the pipe on which it waits for [`READY`].
 const READY_PIPE: RawFd = 3;
 const READY: &[u8] = b"ready\n";
-/// The API inside the machine, for containers that a client gives it to.
-pub(super) const SOCKET: &str = "docker.sock";
+/// Where init put the socket that containers reach the engine by.
+const SOCKET: RawFd = 4;
 
 /// What init tells the engine.
 #[derive(Debug, clap::Args)]
@@ -43,7 +45,7 @@ pub(crate) struct EngineArgs {
 /// Serves the Engine API until SIGTERM, then stops all containers.
 pub(crate) fn run(args: EngineArgs) -> ExitCode {
     // Before anything else is opened: without init, descriptor 3 is soon something of our own.
-    let ready = ready_pipe();
+    let (ready, inside) = (ready_pipe(), inherited_socket());
     // Two threads: one may be busy with a large answer while the other one starts a container.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -52,7 +54,7 @@ pub(crate) fn run(args: EngineArgs) -> ExitCode {
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(serve(args, ready)),
+        Ok(runtime) => runtime.block_on(serve(args, ready, inside)),
         Err(cause) => Err(EngineError::System { doing: "cannot start threads".to_owned(), cause }),
     };
     match ended {
@@ -64,7 +66,11 @@ pub(crate) fn run(args: EngineArgs) -> ExitCode {
     }
 }
 
-async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError> {
+async fn serve(
+    args: EngineArgs,
+    ready: Option<File>,
+    inside: io::Result<BoundListener>,
+) -> Result<(), EngineError> {
     let EngineArgs { data, run, sockets, computer } = args;
     let layout = Layout::new(data, run);
     let configure = read_configure(&layout).map_err(EngineError::system("read what init left"))?;
@@ -78,7 +84,8 @@ async fn serve(args: EngineArgs, ready: Option<File>) -> Result<(), EngineError>
     let open = Transport::new(sockets)
         .listen(holm_api::port::ENGINE_OPEN)
         .map_err(EngineError::system("listen to the host's TCP clients"))?;
-    let inside = listen_inside(&layout).map_err(EngineError::system("listen in the machine"))?;
+    let inside = inside.and_then(UnixListener::from_std);
+    let inside = inside.map_err(EngineError::system("listen in the machine"))?;
     let router = api::router(engine.clone());
     let servers = [
         tokio::spawn(api::serve_host(host, router.clone())),
@@ -115,10 +122,13 @@ fn read_configure(layout: &Layout) -> io::Result<Configure> {
     Ok(serde_json::from_slice(&std::fs::read(layout.configure())?)?)
 }
 
-fn listen_inside(layout: &Layout) -> io::Result<UnixListener> {
-    let path = layout.run().join(SOCKET);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => UnixListener::bind(path),
-    }
+/// Opened anew as well.
+fn inherited_socket() -> io::Result<BoundListener> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let socket = BoundListener::from(pidfd_getfd(own, SOCKET, PidfdGetfdFlags::empty())?);
+    nix::unistd::close(SOCKET)?;
+    // Without init, something else may have the number.
+    socket.local_addr()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }

@@ -4,6 +4,7 @@
 //! fails, the link is opened all the same, to say so.
 
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use holm_api::link::{Configure, GuestMessage};
@@ -46,6 +47,8 @@ pub(super) struct Boot {
     pub(super) warnings: Vec<String>,
     /// Set by the step `network`.
     pub(super) uplink: Option<Uplink>,
+    /// Set by the step `engine socket`: where containers reach the engine, whichever serves at the time.
+    pub(super) inside: Option<UnixListener>,
 }
 
 /// Why a step failed.
@@ -123,6 +126,7 @@ impl Boot {
             program: program.into(),
             warnings: Vec::new(),
             uplink: None,
+            inside: None,
         }
     }
 }
@@ -156,6 +160,10 @@ pub(super) async fn configure(boot: &mut Boot, configure: &Configure) -> Result<
     }
     step("files", || files::write_all(Path::new("/"), &boot.layout, configure))?;
     step("host name", || set_hostname(&configure.hostname))?;
+    step("engine socket", || {
+        boot.inside = Some(listen_inside(&boot.layout)?);
+        Ok(())
+    })?;
     tracing::info!("network");
     let uplink = Uplink::open(&boot.transport, &configure.network_token, &mut boot.warnings).await;
     boot.uplink = Some(uplink.map_err(|error| Failure { step: "network", error: error.into() })?);
@@ -181,6 +189,11 @@ fn data_disk(boot: &mut Boot) -> Result<(), BootError> {
         // Its folder came along into the private root.
         Place::Process { .. } => Ok(()),
     }
+}
+
+/// Held here, so that a container that has it bound finds the next engine behind it as well.
+fn listen_inside(layout: &Layout) -> Result<UnixListener, BootError> {
+    UnixListener::bind(layout.engine_socket()).map_err(failed("listen for containers"))
 }
 
 fn set_hostname(name: &str) -> Result<(), BootError> {

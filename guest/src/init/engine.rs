@@ -2,11 +2,10 @@
 #![expect(unsafe_code, reason = "std starts no child with a descriptor at a given number")]
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::dup2;
 use rustix::process::Pid;
 use tokio::io::AsyncReadExt;
@@ -18,6 +17,10 @@ use crate::transport::Transport;
 
 /// Where the engine finds the pipe.
 const READY_DESCRIPTOR: RawFd = 3;
+/// Where the engine finds the socket that containers reach it by.
+const SOCKET_DESCRIPTOR: RawFd = 4;
+/// Copies of descriptors are above all that the engine gets.
+const FIRST_COPY: RawFd = 10;
 /// What it writes there.
 const READY: &[u8] = b"ready\n";
 
@@ -42,12 +45,18 @@ pub(super) fn start(boot: &Boot) -> io::Result<Started> {
     }
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/");
     command.current_dir("/").stdin(Stdio::null());
-    let pipe = told.as_raw_fd();
-    // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and the closure allocates nothing. `told` is open until
-    // after the start, and has taken the number 3 or another one has, so it is no descriptor of std's own.
-    unsafe { command.pre_exec(move || become_descriptor(pipe)) };
-    let child = command.spawn()?;
+    let pipe = copy(told.as_fd())?;
     drop(told);
+    let socket = boot.inside.as_ref().map(|inside| copy(inside.as_fd())).transpose()?;
+    let inherited = [(Some(&pipe), READY_DESCRIPTOR), (socket.as_ref(), SOCKET_DESCRIPTOR)];
+    let inherited = inherited.map(|(descriptor, number)| descriptor.map(|from| (from.as_raw_fd(), number)));
+    let inherit =
+        move || inherited.iter().flatten().try_for_each(|(from, to)| Ok(dup2(*from, *to).map(drop)?));
+    // SAFETY: dup2(2) is async-signal-safe, and the closure allocates nothing. What it copies is open until after
+    // the start, and above the numbers that it takes, which are no descriptors of std's own in the child.
+    unsafe { command.pre_exec(inherit) };
+    let child = command.spawn()?;
+    drop((pipe, socket));
     // Not fatal: its limits are none, and only its statistics would be missing.
     if let Err(error) = cgroups::enter(cgroups::ENGINE, child.id()) {
         tracing::warn!(%error, "the engine stays in init's cgroup");
@@ -56,14 +65,8 @@ pub(super) fn start(boot: &Boot) -> io::Result<Started> {
     Ok(Started { pid: Pid::from_child(&child), ready })
 }
 
-fn become_descriptor(pipe: RawFd) -> io::Result<()> {
-    if pipe == READY_DESCRIPTOR {
-        // dup2 onto itself would leave it to be closed by the exec.
-        fcntl(pipe, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    } else {
-        dup2(pipe, READY_DESCRIPTOR)?;
-    }
-    Ok(())
+fn copy(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, FIRST_COPY)?)
 }
 
 /// Returns when the engine serves; `false` when it closed the pipe without saying so.

@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::global::{Choice, GlobalFlags};
 use super::session::{self, Session};
 use super::{
-    completion, container, context, doctor, image, inspect, machine, network, system, usage, volume,
+    completion, container, context, doctor, image, inspect, machine, network, share, system, usage, volume,
 };
 
 /// Help of `--format` where the output is a table.
@@ -63,6 +63,11 @@ enum Command {
     Machine {
         #[command(subcommand)]
         command: machine::Command,
+    },
+    /// See what of this computer containers have mounted
+    Share {
+        #[command(subcommand)]
+        command: share::Command,
     },
     /// Look for what is wrong between containers and the world, and say what to do
     Doctor(doctor::Args),
@@ -313,6 +318,7 @@ pub(crate) fn dispatch(
     match command {
         Command::Context { command } => context::run(command, &caller)?,
         Command::Machine { command } => machine::run(command, &environment.daemon)?,
+        Command::Share { command } => share::run(&command, &environment.daemon)?,
         Command::Doctor(args) => doctor::run(&args, &caller)?,
         Command::Daemon => return Ok((environment.daemon.serve)()),
         Command::Completion(args) => completion::print_script(&args, program)?,

@@ -65,6 +65,37 @@ pub(crate) struct Daemon {
     pub(crate) machine: Box<dyn Fn(MachineOrder) -> Result<MachineReport, Failure>>,
     /// What the daemon, which has to run, works with on this computer.
     pub(crate) surroundings: Box<dyn Fn() -> Result<Surroundings, Failure>>,
+    /// What containers have mounted of this computer. Nothing where no daemon runs, and none is started.
+    pub(crate) shares: Box<dyn Fn() -> Result<Vec<SharedPath>, Failure>>,
+}
+
+/// Something of this computer that containers have mounted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SharedPath {
+    /// On this computer.
+    pub(crate) path: String,
+    /// `folder`, `file`, `socket`.
+    pub(crate) kind: String,
+    /// Whether nothing may be changed.
+    pub(crate) read_only: bool,
+    /// Ids of those that have it mounted.
+    pub(crate) containers: Vec<String>,
+    /// Files and folders that the machine knows of it.
+    pub(crate) nodes: u64,
+    /// Files that it has open.
+    pub(crate) open: u64,
+    /// Requests of the machine's.
+    pub(crate) requests: u64,
+    /// Those about names and attributes.
+    pub(crate) questions: u64,
+    /// Answers to them that it may keep until something changes.
+    pub(crate) kept: u64,
+    /// Changes on this computer that it was told of.
+    pub(crate) invalidations: u64,
+    /// Bytes read.
+    pub(crate) read: u64,
+    /// Bytes written.
+    pub(crate) written: u64,
 }
 
 /// What the daemon works with on this computer.

@@ -36,6 +36,7 @@ mod prompt;
 mod prune;
 mod session;
 mod settings;
+mod share;
 mod system;
 mod template;
 mod usage;
@@ -45,7 +46,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub(crate) use environment::{
-    Daemon, Environment, Failure, MachineOrder, MachineReport, MachineState, Program, Surroundings,
+    Daemon, Environment, Failure, MachineOrder, MachineReport, MachineState, Program, SharedPath,
+    Surroundings,
 };
 
 use error::CliError;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
+use super::shares::Listed;
 use crate::home::Home;
 use crate::os;
 
@@ -34,6 +35,8 @@ pub(crate) enum Request {
     Restart,
     /// What the daemon works with on this computer.
     Diagnose,
+    /// What containers have mounted of this computer.
+    Shares,
     /// No machine and no data: every image, container and volume is deleted.
     Reset,
 }
@@ -46,6 +49,8 @@ pub(crate) enum Reply {
     Status(Box<Status>),
     /// What it works with on this computer.
     Surroundings(Surroundings),
+    /// What containers have mounted of this computer.
+    Shares(Vec<Listed>),
     /// It is not, and why.
     Failed {
         /// A sentence.

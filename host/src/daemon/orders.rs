@@ -47,6 +47,7 @@ pub(super) async fn serve(
 async fn carry_out(request: Request, supervisor: &Supervisor, machinery: &Machinery) -> Reply {
     let done = match request {
         Request::Diagnose => return Reply::Surroundings(surroundings(machinery)),
+        Request::Shares => return Reply::Shares(machinery.shares.list()),
         Request::Status => Ok(()),
         Request::Start => supervisor.running().await.map(|_| ()),
         Request::Stop => supervisor.stop().await,

@@ -55,7 +55,7 @@ fn indented(lines: &[String]) -> String {
 /// Returns once the engine of `home` answers: starts what is not running.
 pub(crate) async fn ensure_running(home: &Home) -> Result<(), StartError> {
     match request(home, Request::Start).await? {
-        Reply::Status(_) | Reply::Surroundings(_) => Ok(()),
+        Reply::Status(_) | Reply::Surroundings(_) | Reply::Shares(_) => Ok(()),
         Reply::Failed { message, hint, console } => Err(StartError::Machine { message, hint, console }),
     }
 }

@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::{MountPoint, Mounted, Propagation, is_engine_socket, tmpfs};
 use crate::engine::records::Definition;
-use crate::engine::run::SOCKET;
 use crate::engine::shares::{PLACE, Shares};
 use crate::engine::volumes::blocking;
 use crate::engine::{Engine, EngineError};
+use crate::layout::ENGINE_SOCKET;
 use crate::shim::protocol::{Source, SourcePropagation};
 use crate::volume::{MountError, VolumeName};
 
@@ -141,7 +141,7 @@ impl Engine {
         match &mount.what {
             Mounted::Bind(bind) if is_engine_socket(bind) => Source {
                 root: self.layout().run().to_owned(),
-                path: PathBuf::from(SOCKET),
+                path: PathBuf::from(ENGINE_SOCKET),
                 shown: bind.source.clone(),
                 destination,
                 target,

@@ -1,0 +1,184 @@
+//! Folders of the computer in containers, through the real docker client.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use holm_tests::command::Ran;
+use holm_tests::home::{Home, Machine, programs};
+use holm_tests::on_every_machine;
+use holm_tests::samples::ready;
+use rustix::process::{Signal, kill_process};
+
+on_every_machine!(
+    a_folder_of_the_computer_is_read_and_written_from_both_sides,
+    a_watcher_in_a_container_is_told_what_is_changed_on_the_computer,
+    a_socket_of_the_computer_is_relayed,
+);
+
+fn started(machine: Machine) -> (holm_tests::registry::Registry, Home) {
+    let (registry, home) = ready(machine).unwrap();
+    home.holm(&["pull", "busybox"]).ok();
+    (registry, home)
+}
+
+/// Runs a shell line in a busybox that is gone afterwards.
+fn shell(home: &Home, flags: &[&str], line: &str) -> Ran {
+    home.docker(&[&["run", "--rm"], flags, &["busybox", "sh", "-c", line]].concat())
+}
+
+fn bind(source: &Path, rest: &str) -> String {
+    format!("{}:{rest}", source.display())
+}
+
+fn a_folder_of_the_computer_is_read_and_written_from_both_sides(machine: Machine) {
+    let (_registry, home) = started(machine);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+
+    // `-v` makes what is missing, `--mount` does not.
+    shell(&home, &["-v", &bind(&path("new/deep"), "/h")], "echo out > /h/file; ln -s file /h/link").ok();
+    assert_eq!(fs::read_to_string(path("new/deep/link")).unwrap(), "out\n");
+    let absent = format!("type=bind,src={},dst=/h", path("absent").display());
+    let said = shell(&home, &["--mount", &absent], "true").fails_with(125);
+    let words = "invalid mount config for type \"bind\": bind source path does not exist: ";
+    assert!(said.contains(&format!("{words}{}", path("absent").display())), "{said}");
+    assert!(shell(&home, &["-v", r"C:\Users\me:/h"], "true").fails_with(125).contains("Windows"));
+
+    // What is read-only is so on the computer's side, and a single file is one.
+    let file = path("new/deep/file");
+    let seen = shell(&home, &["-v", &bind(&file, "/etc/one:ro")], "cat /etc/one; echo x > /etc/one");
+    assert!(seen.fails_with(1).contains("Read-only"));
+    shell(&home, &["-v", &bind(&file, "/one")], "echo in > /one").ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "in\n");
+
+    // A volume in a share, in another container's share of the same folder; each sees the other at once.
+    let app = bind(&path("new"), "/app");
+    let nested = ["-v", &app, "-v", "inner:/app/deep/inner"];
+    home.docker(&[&["run", "-d", "--name", "one"], &nested[..], &["busybox", "sleep", "1000"]].concat()).ok();
+    home.docker(&["run", "-d", "--name", "two", "-v", &app, "busybox", "sleep", "1000"]).ok();
+    let exec = |name: &str, line: &str| home.docker(&["exec", name, "sh", "-c", line]).ok();
+    exec("one", "echo volume > /app/deep/inner/v; echo share > /app/deep/s");
+    assert_eq!(exec("two", "ls /app/deep/inner; cat /app/deep/s"), "share\n");
+    assert_eq!(fs::read_dir(path("new/deep/inner")).unwrap().count(), 0, "the volume's files are its own");
+    let list = home.holm(&["share", "list", "--format", "{{.Path}} {{.Kind}} {{.Mode}}"]).ok();
+    assert_eq!(list, format!("{} folder rw\n", path("new").display()));
+
+    // `cp` sees it, whether the container runs or not.
+    home.docker(&["stop", "-t", "0", "one", "two"]).ok();
+    assert_eq!(home.holm(&["share", "list", "--format", "{{.Path}}"]).ok(), "");
+    home.docker(&["cp", "two:/app/deep/s", path("copied").to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(path("copied")).unwrap(), "share\n");
+
+    // Without the folder there are errors, and no waiting.
+    home.docker(&["start", "two"]).ok();
+    fs::remove_dir_all(path("new")).unwrap();
+    assert!(home.docker(&["exec", "two", "cat", "/app/deep/s"]).fails_with(1).contains("can't open"));
+    home.docker(&["rm", "-f", "one", "two"]).ok();
+}
+
+fn a_watcher_in_a_container_is_told_what_is_changed_on_the_computer(machine: Machine) {
+    let (_registry, home) = started(machine);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("sub")).unwrap();
+    fs::write(path("a"), "old").unwrap();
+
+    let mut watcher = home
+        .command(&["run", "--rm", "--name", "watcher"])
+        .args(["-v", &bind(folder.path(), "/h"), "-v", &bind(&programs(), "/programs:ro"), "busybox"])
+        .args(["/programs/holm-probe", "watch", "/h", "/h/sub"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "watching");
+    let mut told = |expected: &[&str]| {
+        for line in expected {
+            assert_eq!(lines.next().unwrap().unwrap().trim_end(), *line);
+        }
+    };
+
+    // Another program than the daemon does it, each time after the last was told.
+    let sh = |line: &str| {
+        let done = Command::new("sh").args(["-c", line]).current_dir(folder.path()).status().unwrap();
+        assert!(done.success());
+    };
+    sh("echo new >> a");
+    told(&["/h MODIFY a", "/h CLOSE_WRITE a"]);
+    let seen = home.docker(&["exec", "watcher", "cat", "/h/a"]).ok();
+    assert_eq!(seen, "oldnew\n");
+    sh("chmod 600 a");
+    told(&["/h ATTRIB a"]);
+    sh("mkdir dir");
+    told(&["/h CREATE dir"]);
+    sh("mv a sub/b");
+    told(&["/h MOVED_FROM a", "/h/sub MOVED_TO b"]);
+    sh("ln -s b sub/link");
+    told(&["/h/sub CREATE link"]);
+    sh("rm sub/b");
+    told(&["/h/sub DELETE b"]);
+    sh("rmdir dir");
+    told(&["/h DELETE dir"]);
+    // What the container does itself is told once, and by its own kernel.
+    home.docker(&["exec", "watcher", "sh", "-c", "mkdir /h/own"]).ok();
+    told(&["/h CREATE own"]);
+    sh("mkdir last");
+    told(&["/h CREATE last"]);
+    home.docker(&["rm", "-f", "watcher"]).ok();
+    watcher.wait().unwrap();
+}
+
+fn a_socket_of_the_computer_is_relayed(machine: Machine) {
+    let (_registry, home) = started(machine);
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let serving = thread::spawn(move || {
+        for number in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 5];
+            stream.read_exact(&mut asked).unwrap();
+            assert_eq!(&asked, b"hello");
+            stream.write_all(format!("answer {number}\n").as_bytes()).unwrap();
+        }
+    });
+    let ask = "/programs/holm-probe ask /agent hello";
+    let flags = ["-v", &bind(&socket, "/agent"), "-v", &bind(&programs(), "/programs:ro")];
+    assert_eq!(shell(&home, &flags, &format!("{ask}; {ask}")).ok(), "answer 0\nanswer 1\n");
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_mount_outlives_the_engine_and_comes_back_with_the_daemon() {
+    let (_registry, home) = started(Machine::Process);
+    let folder = tempfile::tempdir().unwrap();
+    let socket = ["-v", "/var/run/docker.sock:/var/run/docker.sock"];
+    let flags = [&["run", "-d", "--restart", "always", "--name", "isle"], &socket[..]].concat();
+    let bound = bind(folder.path(), "/h");
+    let tools = bind(&programs(), "/programs:ro");
+    home.docker(&[&flags[..], &["-v", &bound, "-v", &tools, "busybox", "sleep", "1000"]].concat()).ok();
+
+    kill_process(home.engine().unwrap(), Signal::KILL).unwrap();
+    // Its own socket is served by the next one; a request waits for it.
+    let line =
+        "echo kept > /h/file; /programs/holm-probe ask /var/run/docker.sock 'GET /_ping HTTP/1.0\r\n\r\n'";
+    let seen = home.holm(&["exec", "isle", "sh", "-c", line]).ok();
+    assert!(seen.starts_with("HTTP/1.0 200"), "{seen}");
+    assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "kept\n");
+    // The new engine knows what is shared, and takes it back.
+    let listed = || home.holm(&["share", "list", "--format", "{{.Mode}}"]).ok();
+    assert_eq!(listed(), "rw\nro\n");
+
+    home.kill("daemon_pid").unwrap();
+    home.holm(&["machine", "start"]).ok();
+    while home.holm(&["inspect", "-f", "{{.State.Status}}", "isle"]).line() != "running" {}
+    let again = home.docker(&["exec", "isle", "cat", "/h/file"]);
+    assert_eq!(again.line(), "kept");
+    home.docker(&["rm", "-f", "isle"]).ok();
+    assert_eq!(listed(), "");
+}
