@@ -137,17 +137,15 @@ fn pass_on(shared: &Shared, notices: &SyncSender<Notice>, message: &[u8]) -> io:
 
 /// What the kernel does not take concerns one request.
 fn to_kernel(shared: &Shared, message: &[u8]) -> io::Result<()> {
-    match (&shared.device).write(message) {
-        Ok(_) => Ok(()),
-        Err(error) => match Errno::from_io_error(&error) {
-            // Whoever asked was killed; or the file is unknown to the kernel.
-            Some(Errno::NOENT | Errno::INTR) => Ok(()),
-            Some(Errno::INVAL) => {
-                tracing::warn!("the kernel refused a message of the host's");
-                Ok(())
-            }
-            _ => Err(error),
-        },
+    // It takes a message as a whole or not at all.
+    match rustix::io::write(&shared.device, message) {
+        // Whoever asked was killed; or the file is unknown to the kernel.
+        Ok(_) | Err(Errno::NOENT | Errno::INTR) => Ok(()),
+        Err(Errno::INVAL) => {
+            tracing::warn!("the kernel refused a message of the host's");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) async fn serve(
         notified: watch::Sender::new(0),
         unread: AtomicU64::new(0),
     });
+    let _closed = Closed(pipe.clone());
     let (tell, mut ended) = mpsc::channel(THREADS + 2);
     for _ in 0..THREADS {
         spawn("files", &pipe, &tell, Pipe::work)?;
@@ -95,6 +96,16 @@ pub(super) async fn serve(
     let _ = timeout(WRITE_DEADLINE, async { pipe.writer.lock().await.shutdown().await }).await;
     while ended.recv().await.is_some() {}
     result
+}
+
+/// Ends the threads, also where the serving is given up.
+struct Closed(Arc<Pipe>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.stop.send_replace(true);
+        self.0.server.close();
+    }
 }
 
 fn spawn(

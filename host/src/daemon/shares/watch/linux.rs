@@ -113,8 +113,7 @@ impl Watch {
         let mut buffer = vec![0; BUFFER];
         loop {
             let mut ready = self.group.readable().await?;
-            let mut read = |group: &AsyncFd<File>| (&*group.get_ref()).read(&mut buffer);
-            match ready.try_io(|group| read(group)) {
+            match ready.try_io(|group| group.get_ref().read(&mut buffer)) {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(result) => {
                     let count = result?;
@@ -201,7 +200,7 @@ fn seen(event: &[u8], us: u32) -> Option<Seen> {
             what.extend(is(libc::FAN_CLOSE_WRITE).then_some(What::Written));
             what.extend(is(libc::FAN_ATTRIB).then_some(What::Attributes));
             what.extend(is(libc::FAN_DELETE | libc::FAN_MOVED_FROM).then_some(What::Removed));
-            what.extend(is(FAN_RENAME).then(|| What::Renamed(new)));
+            what.extend(is(FAN_RENAME).then_some(What::Renamed(new)));
             place
         }
         (None, None) => return None,
