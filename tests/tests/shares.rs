@@ -182,3 +182,20 @@ fn a_mount_outlives_the_engine_and_comes_back_with_the_daemon() {
     home.docker(&["rm", "-f", "isle"]).ok();
     assert_eq!(listed(), "");
 }
+
+#[test]
+fn a_full_disk_of_the_computer_is_told_and_breaks_nothing_else() {
+    let (_registry, home) = started(Machine::Process);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let mount = |program: &str, words: &[&str]| {
+        assert!(Command::new(program).args(words).arg(&path).status().unwrap().success(), "{program}");
+    };
+    mount("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
+    let line = "dd if=/dev/zero of=/h/big bs=64k count=64; rm /h/big; echo room > /h/small";
+    let seen = shell(&home, &["-v", &bind(folder.path(), "/h")], line);
+    let kept = fs::read_to_string(folder.path().join("small"));
+    mount("umount", &[]);
+    assert!(seen.stderr.contains("No space left on device"), "{seen}");
+    assert_eq!(kept.unwrap(), "room\n");
+}

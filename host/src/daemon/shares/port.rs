@@ -103,3 +103,39 @@ async fn serve_files(
     let overlaps = move || overlapped.0.has_overlap(id, &overlapped.1);
     stream::serve(stream, (server, outgoing), watcher, replayer, overlaps, ends).await
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use holm_api::ContainerId;
+    use holm_api::services::{Share, User};
+
+    use super::*;
+
+    async fn knock(shares: &Arc<Shares>, token: &[u8; Token::LENGTH]) -> (io::Result<()>, Option<u8>) {
+        let (mut guest, host) = tokio::io::duplex(4096);
+        guest.write_all(&[&token[..], &[0; 4]].concat()).await.unwrap();
+        let serving = let_in(Box::new(host), shares);
+        let listening = async {
+            let said = guest.read_u8().await.ok();
+            drop(guest);
+            said
+        };
+        tokio::join!(serving, listening)
+    }
+
+    #[tokio::test]
+    async fn a_hostile_stream_without_a_token_or_with_a_used_one_gets_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let shares = Arc::new(Shares::default());
+        let (stranger, said) = knock(&shares, &[7; Token::LENGTH]).await;
+        assert!(stranger.is_err() && said.is_none());
+        let user = User { container: ContainerId::from_bytes([1; 32]), look: 0 };
+        let path = folder.path().display().to_string();
+        let shared = shares.share(Share { user, path, read_only: false, creates: false }).unwrap();
+        let token = shared.token.unwrap();
+        let (served, said) = knock(&shares, &token.0).await;
+        assert!(served.is_ok() && said == Some(READY), "{served:?}");
+        let (again, said) = knock(&shares, &token.0).await;
+        assert!(again.is_err() && said.is_none());
+    }
+}
