@@ -216,6 +216,18 @@ fn ports_are_freed_and_come_back(machine: Machine) {
         echoes(&mut connect(here), b"anew");
         assert_eq!(address(&home, "echo", "7/tcp", 0).port(), port);
     }
+    // A daemon that stood still, as on a computer that slept: who came before and who came meanwhile is served.
+    let mut before = connect(here);
+    echoes(&mut before, b"awake");
+    let daemon = home.process("daemon_pid").unwrap();
+    kill_process(daemon, Signal::STOP).unwrap();
+    let mut meanwhile = connect(here);
+    meanwhile.write_all(b"asleep").unwrap();
+    kill_process(daemon, Signal::CONT).unwrap();
+    let mut answer = [0; 6];
+    meanwhile.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"asleep");
+    echoes(&mut before, b"awake again");
     home.holm(&["pause", "echo"]).ok();
     let paused = connect(here);
     assert!(!free());
