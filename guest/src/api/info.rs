@@ -1,5 +1,6 @@
 //! `GET /info` and `GET /system/df`: how the daemon is, and what fills its disk.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
@@ -15,8 +16,35 @@ use crate::api::{containers, images, reply, volumes};
 use crate::engine::Engine;
 
 /// `GET /info`
-pub(super) async fn info(State(engine): State<Arc<Engine>>) -> Response {
-    reply::json(StatusCode::OK, &body(&engine))
+pub(super) async fn info(
+    State(engine): State<Arc<Engine>>,
+    Extension(version): Extension<ApiVersion>,
+) -> Response {
+    let mut body = body(&engine);
+    fit(&mut body, version);
+    reply::json(StatusCode::OK, &body)
+}
+
+/// What moby shows of itself to clients of older versions.
+fn fit(body: &mut Value, version: ApiVersion) {
+    if version < ApiVersion::one(25) {
+        body["SecurityOptions"] = json!(["seccomp", "cgroupns"]);
+    }
+    if version < ApiVersion::one(47) {
+        body["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = Value::Null;
+        body["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = Value::Null;
+    }
+    if version < ApiVersion::one(50) {
+        body["BridgeNfIptables"] = json!(false);
+        body["BridgeNfIp6tables"] = json!(false);
+    }
+    if version >= ApiVersion::one(49) {
+        body["FirewallBackend"] = json!({ "Driver": "nftables" });
+        return;
+    }
+    for commit in ["ContainerdCommit", "RuncCommit", "InitCommit"] {
+        body[commit]["Expected"] = body[commit]["ID"].clone();
+    }
 }
 
 fn body(engine: &Engine) -> Value {
@@ -51,7 +79,15 @@ fn counts(engine: &Engine) -> Value {
 fn machine(engine: &Engine) -> Value {
     let machine = engine.machine();
     json!({
-        "DriverStatus": [["Hypervisor", machine.hypervisor()]],
+        "DriverStatus": [
+            ["Backing Filesystem", backing(engine.layout().data())],
+            ["Supports d_type", "true"],
+            ["Using metacopy", "false"],
+            ["Native Overlay Diff", "true"],
+            ["userxattr", "false"],
+            ["Hypervisor", machine.hypervisor()],
+        ],
+
         "KernelVersion": machine.kernel(),
         "Architecture": std::env::consts::ARCH,
         "NCPU": machine.processors(),
@@ -59,6 +95,19 @@ fn machine(engine: &Engine) -> Value {
         "DockerRootDir": engine.layout().data(),
         "Name": machine.hostname(),
     })
+}
+
+/// The data's file system, in moby's words.
+fn backing(data: &Path) -> &'static str {
+    // linux/magic.h
+    match rustix::fs::statfs(data).map(|system| system.f_type) {
+        Ok(0xef53) => "extfs",
+        Ok(0x5846_5342) => "xfs",
+        Ok(0x9123_683e) => "btrfs",
+        Ok(0x0102_1994) => "tmpfs",
+        Ok(0x794c_7630) => "overlayfs",
+        Ok(_) | Err(_) => "<unknown>",
+    }
 }
 
 fn limits(engine: &Engine) -> Value {
@@ -73,6 +122,7 @@ fn limits(engine: &Engine) -> Value {
         "PidsLimit": has("pids"),
         // cgroup v2 has no such switch.
         "OomKillDisable": false,
+        "KernelMemoryTCP": false,
         "Warnings": warnings(has),
     })
 }
@@ -84,7 +134,7 @@ fn constants() -> Value {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": null,
-            "Log": ["json-file", "local", "none"],
+            "Log": ["json-file", "local"],
         },
         "IPv4Forwarding": true,
         "Debug": false,
@@ -96,7 +146,7 @@ fn constants() -> Value {
         "OSType": "linux",
         "IndexServerAddress": "https://index.docker.io/v1/",
         "RegistryConfig": {
-            "InsecureRegistryCIDRs": [],
+            "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
             "IndexConfigs": {
                 "docker.io": { "Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true },
             },
@@ -109,7 +159,7 @@ fn constants() -> Value {
         "Labels": [],
         "ExperimentalBuild": false,
         "ServerVersion": holm_api::VERSION,
-        "Runtimes": { "runc": { "path": "holmd" } },
+        "Runtimes": { "io.containerd.runc.v2": { "path": "holmd" }, "runc": { "path": "holmd" } },
         "DefaultRuntime": "runc",
         "Swarm": {
             "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false,
@@ -187,4 +237,27 @@ fn layers_size(engine: &Engine) -> u64 {
     let layers: std::collections::HashMap<_, _> =
         images.iter().flat_map(|image| image.layers()).map(|layer| (layer.diff_id, layer.size)).collect();
     layers.values().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_clients_see_what_their_version_had() {
+        let shown = |version: u32| {
+            let mut body = constants();
+            fit(&mut body, ApiVersion::one(version));
+            body
+        };
+        assert_eq!(shown(24)["SecurityOptions"], json!(["seccomp", "cgroupns"]));
+        assert_eq!(shown(48)["RuncCommit"], json!({ "ID": "", "Expected": "" }));
+        assert!(shown(48).get("FirewallBackend").is_none());
+        assert_eq!(shown(49)["FirewallBackend"]["Driver"], "nftables");
+        assert!(shown(49)["RuncCommit"].get("Expected").is_none());
+        assert_eq!(shown(49)["BridgeNfIptables"], false);
+        assert!(shown(50).get("BridgeNfIptables").is_none());
+        let registries = |version| shown(version)["RegistryConfig"].as_object().unwrap().len();
+        assert_eq!(registries(46), registries(47) + 2);
+    }
 }

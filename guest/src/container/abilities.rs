@@ -30,6 +30,8 @@ pub struct HostAbilities {
     pub disk_rates: bool,
     /// Processors.
     pub cpus: usize,
+    /// The highest number of a memory node.
+    pub last_memory_node: usize,
     /// The kernel's version and revision.
     pub kernel: (u64, u64),
 }
@@ -51,6 +53,9 @@ impl HostAbilities {
             disk_weight: offers("io.weight") || offers("io.bfq.weight"),
             disk_rates: offers("io.max"),
             cpus: std::thread::available_parallelism()?.get(),
+            // A kernel without NUMA has one.
+            last_memory_node: fs::read_to_string("/sys/devices/system/node/has_memory")
+                .map_or(0, |list| last_of(list.trim())),
             kernel: kernel(&rustix::system::uname().release().to_string_lossy()),
         })
     }
@@ -64,6 +69,11 @@ impl HostAbilities {
     pub fn may_raise_limits(&self) -> bool {
         self.capabilities.contains("CAP_SYS_RESOURCE")
     }
+}
+
+/// The last number of the kernel's lists, as `0-3,7`.
+fn last_of(list: &str) -> usize {
+    list.rsplit([',', '-']).next().and_then(|last| last.parse().ok()).unwrap_or(0)
 }
 
 /// Version and revision; what follows them is the distribution's. 0 for what is no number.
@@ -101,6 +111,7 @@ impl HostAbilities {
             disk_weight: true,
             disk_rates: true,
             cpus: 4,
+            last_memory_node: 0,
             kernel: (6, 12),
         }
     }
@@ -115,6 +126,7 @@ mod tests {
         assert_eq!(kernel("6.1.0-42-cloud-amd64"), (6, 1));
         assert_eq!(kernel("5.15-rc3"), (5, 15));
         assert_eq!(kernel("unknown"), (0, 0));
+        assert_eq!((last_of("0-3,7"), last_of("0"), last_of("0-1"), last_of("")), (7, 0, 1, 0));
     }
 
     #[test]

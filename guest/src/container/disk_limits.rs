@@ -16,10 +16,11 @@ pub(super) fn disk_limits(
     abilities: &HostAbilities,
     warnings: &mut Vec<String>,
 ) -> Result<Option<LinuxBlockIo>, SpecError> {
-    if host.io_maximum_bandwidth.unwrap_or(0) != 0 || host.io_maximum_iops.unwrap_or(0) != 0 {
-        return Err(SpecError::Invalid(
-            "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps".to_owned(),
-        ));
+    for (asked, what) in [(host.io_maximum_bandwidth, "bandwidth"), (host.io_maximum_iops, "IOPs")] {
+        if asked.unwrap_or(0) != 0 {
+            let words = format!("invalid option: QoS maximum {what} configuration is not supported on linux");
+            return Err(SpecError::Invalid(words));
+        }
     }
     let mut limits = LinuxBlockIo::default();
     if let Some(weight) = host.blkio_weight.filter(|weight| *weight > 0) {

@@ -204,12 +204,17 @@ fn cpuset(
     for (text, name) in [(&cpus, "cpus"), (&mems, "mems")] {
         let Some(text) = text else { continue };
         let Some(highest) = highest_of(text) else {
-            return Err(SpecError::Invalid(format!("Invalid value {text} for cpuset {name}")));
+            let words = format!("Invalid value {text} for cpuset {name}: invalid format: {text}");
+            return Err(SpecError::Invalid(words));
         };
-        if name == "cpus" && highest >= abilities.cpus {
-            let last = abilities.cpus - 1;
+        let (what, last) = match name {
+            "cpus" => ("CPUs", abilities.cpus - 1),
+            _ => ("memory nodes", abilities.last_memory_node),
+        };
+        if highest > last {
+            let available = if last == 0 { "0".to_owned() } else { format!("0-{last}") };
             return Err(SpecError::Invalid(format!(
-                "Requested CPUs are not available - requested {text}, available: 0-{last}"
+                "Requested {what} are not available - requested {text}, available: {available}"
             )));
         }
     }
@@ -326,7 +331,7 @@ mod tests {
             ),
             (
                 HostConfig { cpuset_cpus: Some("x".into()), ..Default::default() },
-                "Invalid value x for cpuset cpus",
+                "Invalid value x for cpuset cpus: invalid format: x",
             ),
         ];
         for (host, message) in cases {

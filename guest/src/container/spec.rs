@@ -228,7 +228,7 @@ fn refuse_unsupported(host: &HostConfig) -> Result<(), SpecError> {
         host.isolation
     {
         return Err(SpecError::Invalid(format!(
-            "invalid isolation ({isolation}): linux supports only default"
+            "invalid isolation ({isolation}): linux only supports 'default'"
         )));
     }
     if let Some(request) = host.device_requests.iter().flatten().next() {

@@ -139,7 +139,7 @@ fn definition(
     if let Some(memory) = host.memory.filter(|memory| *memory > 0) {
         host.memory_swap = host.memory_swap.filter(|swap| *swap != 0).or(Some(memory.saturating_mul(2)));
     }
-    engine.pin_joined(&mut host);
+    engine.pin_joined(&mut host)?;
     let network = NetworkMode::of(&host).ok().flatten();
     if let Some(network) = &network {
         host.network_mode = Some(network.name().to_owned());

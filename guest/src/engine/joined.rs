@@ -35,16 +35,20 @@ pub(super) struct Sharing {
 }
 
 impl Engine {
-    /// Ids in the place of names, so that a container keeps its partners when they are renamed. Whom nobody knows yet
-    /// may be made before the start.
-    pub(super) fn pin_joined(&self, host: &mut HostConfig) {
-        for mode in [&mut host.network_mode, &mut host.pid_mode, &mut host.ipc_mode] {
-            let found =
-                named(mode.as_deref()).and_then(|name| self.find(&ContainerRef(name.to_owned())).ok());
-            if let Some(found) = found {
-                *mode = Some(format!("{PREFIX}{}", found.id()));
+    /// Ids in the place of names, so that a container keeps its partners when they are renamed. Who has the network may
+    /// be made before the start, as with Docker; the others are to be there already.
+    pub(super) fn pin_joined(&self, host: &mut HostConfig) -> Result<(), EngineError> {
+        for (mode, later) in
+            [(&mut host.network_mode, true), (&mut host.pid_mode, false), (&mut host.ipc_mode, false)]
+        {
+            let Some(name) = named(mode.as_deref()) else { continue };
+            match self.find(&ContainerRef(name.to_owned())) {
+                Ok(found) => *mode = Some(format!("{PREFIX}{}", found.id())),
+                Err(_) if later => {}
+                Err(error) => return Err(EngineError::Invalid(error.to_string())),
             }
         }
+        Ok(())
     }
 
     /// Finds those whose namespaces the container shares.

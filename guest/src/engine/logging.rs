@@ -52,7 +52,10 @@ pub(super) fn log_file(definition: &Definition, folder: &Path) -> Result<Option<
         JSON_FILE => (None, 1),
         LOCAL => (Some(LOCAL_SIZE), LOCAL_FILES),
         NONE => return Ok(None),
-        _ => return Err(invalid(format!("logger: no log driver named '{name}' is registered"))),
+        _ => {
+            let words = format!("error looking up logging plugin {name}: plugin \"{name}\" not found");
+            return Err(invalid(words));
+        }
     };
     let mut file =
         LogFile { path: path(definition, folder), max_size: size, max_files: files, rotated: Rotated::Plain };
@@ -68,6 +71,10 @@ pub(super) fn log_file(definition: &Definition, folder: &Path) -> Result<Option<
                     invalid(format!("strconv.ParseBool: parsing {value:?}: invalid syntax"))
                 })?);
             }
+            // A file takes what it is given at once, so that a container never waits for it; neither mode differs.
+            "mode" if ["blocking", "non-blocking"].contains(&value) => {}
+            "mode" => return Err(invalid(format!("logger: logging mode not supported: {value}"))),
+            "max-buffer-size" => max_buffer(definition, value)?,
             "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {}
             _ if name == LOCAL => {
                 return Err(invalid(format!("unknown log opt '{option}' for log driver local")));
@@ -99,6 +106,18 @@ fn max_size(driver: &str, value: &str) -> Result<Option<u64>, EngineError> {
         (LOCAL, Err(words)) => Err(invalid(format!("invalid value for max-size: {value}: {words}"))),
         (_, Ok(_)) => Err(invalid("max-size must be a positive number".to_owned())),
         (_, Err(words)) => Err(invalid(words)),
+    }
+}
+
+/// What a mode that drops lines may hold back; there is nothing to hold back.
+fn max_buffer(definition: &Definition, value: &str) -> Result<(), EngineError> {
+    if !options(definition).any(|option| option == ("mode", "non-blocking")) {
+        let words = "logger: max-buffer-size option is only supported with 'mode=non-blocking'";
+        return Err(invalid(words.to_owned()));
+    }
+    match size(value) {
+        Some(_) => Ok(()),
+        None => Err(invalid(format!("error parsing option max-buffer-size: invalid size: '{value}'"))),
     }
 }
 
@@ -201,9 +220,18 @@ pub(super) mod tests {
     #[test]
     fn what_is_not_served_is_refused_in_dockers_words() {
         let refused = |driver, option, value| asked(driver, &[(option, value)]).unwrap_err();
-        assert_eq!(asked("syslog", &[]).unwrap_err(), "logger: no log driver named 'syslog' is registered");
-        assert_eq!(refused("json-file", "mode", "x"), "unknown log opt 'mode' for json-file log driver");
-        assert_eq!(refused("local", "mode", "x"), "unknown log opt 'mode' for log driver local");
+        assert_eq!(
+            asked("syslog", &[]).unwrap_err(),
+            "error looking up logging plugin syslog: plugin \"syslog\" not found"
+        );
+        assert_eq!(refused("json-file", "tags", "x"), "unknown log opt 'tags' for json-file log driver");
+        assert_eq!(refused("local", "tags", "x"), "unknown log opt 'tags' for log driver local");
+        assert_eq!(refused("json-file", "mode", "x"), "logger: logging mode not supported: x");
+        assert_eq!(
+            refused("local", "max-buffer-size", "1m"),
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
+        );
+        assert!(asked("json-file", &[("mode", "non-blocking"), ("max-buffer-size", "4m")]).is_ok());
         assert_eq!(refused("json-file", "max-file", "0"), "max-file cannot be less than 1");
         assert_eq!(refused("json-file", "max-file", "x"), "strconv.Atoi: parsing \"x\": invalid syntax");
         assert_eq!(refused("json-file", "max-size", "0"), "max-size must be a positive number");

@@ -27,6 +27,10 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
             "invalid Annotations: the empty string is not permitted as an annotation key".to_owned(),
         ));
     }
+    if host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
+        let words = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
+        return Err(invalid(words.to_owned()));
+    }
     match missing(host) {
         Some(what) => {
             Err(EngineError::NotImplemented(format!("Holm {} cannot {what} yet", holm_api::VERSION)))
@@ -135,15 +139,9 @@ fn missing(host: &HostConfig) -> Option<&'static str> {
     fn some<T>(list: Option<&[T]>) -> bool {
         list.is_some_and(|list| !list.is_empty())
     }
-    [
-        (some(host.links.as_deref()), "link containers"),
-        (
-            host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()),
-            "limit a container's disk space",
-        ),
-    ]
-    .into_iter()
-    .find_map(|(wanted, what)| wanted.then_some(what))
+    [(some(host.links.as_deref()), "link containers")]
+        .into_iter()
+        .find_map(|(wanted, what)| wanted.then_some(what))
 }
 
 fn invalid(message: String) -> EngineError {

@@ -130,7 +130,7 @@ pub(super) fn mount(mount: &Mount) -> Result<Wanted, EngineError> {
         let kind = kind.map(|kind| kind.to_string()).unwrap_or_default();
         EngineError::Invalid(format!("invalid mount config for type {kind:?}: {why}"))
     };
-    check_exclusive(mount, kind).map_err(refuse)?;
+    check_exclusive(mount, kind).map_err(EngineError::Invalid)?;
     let target = mount.target.as_deref().unwrap_or_default();
     if target.is_empty() {
         return Err(refuse("field Target must not be empty".to_owned()));
@@ -159,7 +159,8 @@ pub(super) fn mount(mount: &Mount) -> Result<Wanted, EngineError> {
 }
 
 fn check_exclusive(mount: &Mount, kind: Option<MountType>) -> Result<(), String> {
-    let extra = |field: &str| Err(format!("field {field} must not be specified"));
+    let shown = kind.map_or_else(String::new, |kind| kind.to_string());
+    let extra = |field: &str| Err(format!("{field} must not be specified on mount type {shown:?}"));
     if kind != Some(MountType::BIND) && mount.bind_options.is_some() {
         return extra("BindOptions");
     }
@@ -404,8 +405,7 @@ mod tests {
         assert!(of(MountType::BIND, |_| {}).is_ok());
         assert_eq!(
             of(MountType::VOLUME, |wish| wish.bind_options = Some(MountBindOptions::default())),
-            Err("invalid mount config for type \"volume\": field BindOptions must not be specified"
-                .to_owned())
+            Err("BindOptions must not be specified on mount type \"volume\"".to_owned())
         );
         assert_eq!(
             of(MountType::BIND, |wish| wish.source = None),
