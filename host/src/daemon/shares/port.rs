@@ -104,7 +104,8 @@ async fn serve_files(
     stream::serve(stream, (server, outgoing), watcher, replayer, overlaps, ends).await
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use holm_api::ContainerId;
     use holm_api::services::{Share, User};
