@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::cache::made;
 use crate::command::{Ran, run_untouched};
 use crate::home::Home;
-use crate::image::{Image, Layer, digest};
+use crate::image::{Image, Layer};
 
 const PLUGIN: &str = include_str!("compose/plugin.sh");
 const SERVER: &str = include_str!("compose/server.sh");
@@ -58,24 +59,4 @@ impl<'a> Project<'a> {
 pub fn server(package: &str, own: Layer, config: Value) -> Result<Image> {
     let tar = made(SERVER, &format!("server-{package}"), &[package])?;
     Image::new(vec![Layer::of_tar(fs::read(tar)?), own], config)
-}
-
-/// A file of the cache that a script makes where it is not there yet. Another script makes another file.
-fn made(script: &str, name: &str, arguments: &[&str]) -> Result<PathBuf> {
-    let recipe = digest(script.as_bytes());
-    let file = cache()?.join(format!("{name}-{}", &recipe["sha256:".len()..][..12]));
-    if !file.exists() {
-        let mut command = Command::new("bash");
-        let status = command.args(["-euc", script, "bash"]).arg(&file).args(arguments).status()?;
-        ensure!(status.success() && file.exists(), "cannot make {}", file.display());
-    }
-    Ok(file)
-}
-
-fn cache() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let folder = cache.or(home).context("neither XDG_CACHE_HOME nor HOME is set")?.join("holm");
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }

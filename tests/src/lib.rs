@@ -1,6 +1,7 @@
 //! What the integration tests, the demo and the benchmarks share: a home of their own for the built programs, a
 //! real registry on loopback, and images made without an engine.
 
+pub mod cache;
 pub mod command;
 pub mod compose;
 pub mod faulty;

@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use holm_tests::cache;
 use tempfile::TempDir;
 
 const SCRIPT: &str = include_str!("dockerd.sh");
@@ -29,7 +30,7 @@ impl Dockerd {
         let log = File::create(work.path().join("log"))?;
         let process = Command::new("bash")
             .args(["-eu", "-c", SCRIPT, "bash"])
-            .args([&root()?, work.path()])
+            .args([&cache::folder()?.join("dockerd-28"), work.path()])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -85,10 +86,4 @@ impl Drop for Dockerd {
             .stderr(Stdio::null())
             .status();
     }
-}
-
-fn root() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    Ok(cache.or(home).context("neither XDG_CACHE_HOME nor HOME is set")?.join("holm/dockerd-28"))
 }
