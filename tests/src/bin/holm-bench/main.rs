@@ -5,6 +5,7 @@ mod boot;
 mod containers;
 mod dockerd;
 mod folders;
+mod many;
 mod measure;
 mod memory;
 mod pull;
@@ -19,12 +20,13 @@ use crate::measure::Finding;
 /// Its name on the command line, and what it measures.
 type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
 
-const ALL: [Benchmark; 6] = [
+const ALL: [Benchmark; 7] = [
     ("boot", boot::measure),
     ("run", run::measure),
     ("pull", pull::measure),
     ("memory", memory::measure),
     ("containers", containers::measure),
+    ("many", many::measure),
     ("folders", folders::measure),
 ];
 
