@@ -41,6 +41,7 @@ pub(super) struct Event {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "told where folders are watched"))]
 pub(super) enum What {
     Created,
     Modified,
@@ -54,6 +55,7 @@ pub(super) enum What {
 
 /// What reading brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "told where folders are watched"))]
 pub(super) enum Seen {
     Event(Event),
     /// More happened than could be told: anything may have.
