@@ -1,5 +1,6 @@
 //! The contract between the host daemon and a backend.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -12,9 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub type Port = u32;
 
 /// Both directions of one stream. `shutdown` ends the writing direction only, and the other side reads to the
-/// end what was written before it.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+/// end what was written before it. What it is of may be asked (`Any`): a socket can do without a runtime.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + Any {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + Any> ByteStream for T {}
 
 /// An open stream between host and guest.
 pub type Stream = Box<dyn ByteStream>;

@@ -18,6 +18,7 @@ mod relay;
 mod replay;
 mod stream;
 mod watch;
+mod wire;
 
 pub(super) use open::Refused;
 pub(super) use port::serve;

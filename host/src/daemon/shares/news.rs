@@ -11,7 +11,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holm_api::files::{Announcement, Change, Kind};
 use holm_files::{Descriptor, NodeId, Server};
-use tokio::runtime::Handle;
 
 use super::replay::{Window, forget_name};
 use super::stream::{Pipe, bytes};
@@ -108,13 +107,13 @@ impl holm_files::Watch for Watcher {
 }
 
 /// Tells the guest until the stream's end.
-pub(super) fn tell(pipe: &Pipe, overlaps: &impl Fn() -> bool, handle: &Handle) -> io::Result<()> {
+pub(super) fn tell(pipe: &Pipe, overlaps: &impl Fn() -> bool) -> io::Result<()> {
     let Some(watch) = &pipe.watcher().watch else {
-        handle.block_on(pipe.stopped());
+        pipe.handle().block_on(pipe.stopped());
         return Ok(());
     };
     loop {
-        let seen = handle.block_on(async {
+        let seen = pipe.handle().block_on(async {
             tokio::select! {
                 seen = watch.read() => seen.map(Some),
                 () = pipe.stopped() => Ok(None),
@@ -125,18 +124,17 @@ pub(super) fn tell(pipe: &Pipe, overlaps: &impl Fn() -> bool, handle: &Handle) -
             match one {
                 Seen::Overflow => pipe.server().everything_changed(),
                 Seen::Event(event) if event.by_us && !overlaps() => {}
-                Seen::Event(event) => handle_event(pipe, &event, handle)?,
+                Seen::Event(event) => handle_event(pipe, &event)?,
             }
         }
     }
 }
 
-fn handle_event(pipe: &Pipe, event: &Event, handle: &Handle) -> io::Result<()> {
+fn handle_event(pipe: &Pipe, event: &Event) -> io::Result<()> {
     let Some(node) = pipe.watcher().node(&event.folder) else { return Ok(()) };
     let name = if pipe.watcher().is_folder { event.name.as_os_str() } else { OsStr::new("") };
     let Some(folder) = pipe.server().path_of(node) else { return Ok(()) };
-    let subject =
-        Subject { pipe, handle, node, name, path: joined(&folder, name), is_folder: event.is_folder };
+    let subject = Subject { pipe, node, name, path: joined(&folder, name), is_folder: event.is_folder };
     if let [What::Renamed(target)] = event.what.as_slice() {
         return subject.renamed(target.as_ref(), event.by_us);
     }
@@ -144,7 +142,7 @@ fn handle_event(pipe: &Pipe, event: &Event, handle: &Handle) -> io::Result<()> {
     if event.by_us && !news {
         return Ok(());
     }
-    handle.block_on(pipe.until_said());
+    pipe.until_said();
     for change in subject.changes(&event.what) {
         subject.announce(change, None)?;
     }
@@ -154,7 +152,6 @@ fn handle_event(pipe: &Pipe, event: &Event, handle: &Handle) -> io::Result<()> {
 /// What an event is about.
 struct Subject<'a> {
     pipe: &'a Pipe,
-    handle: &'a Handle,
     node: NodeId,
     /// Empty: the folder, or the shared file, itself.
     name: &'a OsStr,
@@ -201,11 +198,11 @@ impl Subject<'_> {
         let name = bytes(Path::new(self.name));
         if matches!(change, Change::Created(_)) {
             // Somebody in the guest may have looked meanwhile; then it could not be made again.
-            self.handle.block_on(self.pipe.send(&forget_name(self.node.0, &name)))?;
+            self.pipe.send(&forget_name(self.node.0, &name))?;
         }
         let window = Window { folder: self.node.0, name, change: change.clone(), target };
         let announcement = Announcement { path: bytes(&self.path), change };
-        self.handle.block_on(self.pipe.replay(&announcement, Some(window)))
+        self.pipe.replay(&announcement, Some(window))
     }
 
     fn renamed(&self, target: Option<&(FolderId, OsString)>, by_us: bool) -> io::Result<()> {
@@ -217,16 +214,15 @@ impl Subject<'_> {
             // Out of what the guest has seen.
             let news = self.changed();
             if !by_us || news {
-                self.handle.block_on(self.pipe.until_said());
+                self.pipe.until_said();
                 self.announce(self.removed(), None)?;
             }
             return Ok(());
         };
-        let there =
-            Subject { pipe: self.pipe, handle: self.handle, node: to, name, path, is_folder: self.is_folder };
+        let there = Subject { pipe: self.pipe, node: to, name, path, is_folder: self.is_folder };
         if by_us {
             if self.changed() | there.changed() {
-                self.handle.block_on(self.pipe.until_said());
+                self.pipe.until_said();
                 self.announce(self.removed(), None)?;
                 for change in there.changes(&[What::Created]) {
                     there.announce(change, None)?;

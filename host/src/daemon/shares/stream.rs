@@ -1,9 +1,12 @@
 //! One share's stream: requests are taken off it and answered by a few threads, each of which writes its reply
 //! itself; what the server says unasked has threads of its own.
+//!
+//! One thread at a time waits for the next request. As soon as it has it, another one waits in its place, and where
+//! none is free another one is made: a disk that hangs holds up what asks for it and nothing else.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,18 +15,18 @@ use holm_api::files::{
 };
 use holm_files::{Message, Outgoing, Server};
 use holm_vmm::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::news::{self, Watcher};
 use super::replay::{Replay, Verdict, Window, folders, opcode_of, tells_of_folders};
+use super::wire::{End, Input, Output, Wire};
 
-/// Requests that are done at once: more wait on the stream. The disk is kept busy by fewer.
-const THREADS: usize = 4;
-/// The pump reads as fast as it can.
-const WRITE_DEADLINE: Duration = Duration::from_secs(60);
+/// Requests that are done at once: more wait on the stream.
+const MOST_THREADS: usize = 12;
+/// Those that say what nobody asked.
+const UNASKED: usize = 2;
 /// For one change to be done again. Whoever waits in the folder may hold it up.
 const REPLAY_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes read off the stream at once; a larger message is read to where it belongs.
@@ -39,7 +42,12 @@ pub(super) struct Pipe {
     watcher: Arc<Watcher>,
     replay: Replay,
     reader: Mutex<Reader>,
-    writer: Mutex<WriteHalf<Stream>>,
+    writer: Mutex<Output>,
+    end: End,
+    /// Threads that answer requests, and those of them that have none to answer.
+    threads: AtomicUsize,
+    free: AtomicUsize,
+    handle: Handle,
     stop: watch::Sender<bool>,
     /// Notifications of the server's that were sent.
     notified: watch::Sender<u64>,
@@ -48,11 +56,14 @@ pub(super) struct Pipe {
 
 /// The stream's start that was read and not taken.
 struct Reader {
-    stream: ReadHalf<Stream>,
+    input: Input,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
+
+/// How a thread has ended.
+type Tell = mpsc::Sender<io::Result<()>>;
 
 /// Serves until either end is gone, or `ends` says so.
 pub(super) async fn serve(
@@ -63,26 +74,28 @@ pub(super) async fn serve(
     overlaps: impl Fn() -> bool + Send + 'static,
     mut ends: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (reader, writer) = tokio::io::split(stream);
-    let reader = Reader { stream: reader, buffer: vec![0; BUFFER], start: 0, end: 0 };
+    let Wire { input, output, end } = Wire::new(stream)?;
+    let reader = Reader { input, buffer: vec![0; BUFFER], start: 0, end: 0 };
     server.set_replayer(Some(replayer));
     let pipe = Arc::new(Pipe {
-        server: server.clone(),
+        server,
         watcher,
         replay: Replay::new(replayer),
         reader: Mutex::new(reader),
-        writer: Mutex::new(writer),
+        writer: Mutex::new(output),
+        end,
+        threads: AtomicUsize::new(0),
+        free: AtomicUsize::new(0),
+        handle: Handle::current(),
         stop: watch::Sender::new(false),
         notified: watch::Sender::new(0),
         unread: AtomicU64::new(0),
     });
-    let _closed = Closed(pipe.clone());
-    let (tell, mut ended) = mpsc::channel(THREADS + 2);
-    for _ in 0..THREADS {
-        spawn("files", &pipe, &tell, Pipe::work)?;
-    }
-    spawn("files said", &pipe, &tell, move |pipe, handle| pipe.say(&outgoing, handle))?;
-    spawn("files news", &pipe, &tell, move |pipe, handle| news::tell(pipe, &overlaps, handle))?;
+    let closed = Closed(pipe.clone());
+    let (tell, mut ended) = mpsc::channel(MOST_THREADS + UNASKED);
+    spawn("files said", &pipe, &tell, move |pipe, _| pipe.say(&outgoing))?;
+    spawn("files news", &pipe, &tell, move |pipe, _| news::tell(pipe, &overlaps))?;
+    hire(&pipe, &tell)?;
     drop(tell);
 
     let result = tokio::select! {
@@ -90,10 +103,8 @@ pub(super) async fn serve(
         // An error: the share is gone altogether.
         _ = ends.wait_for(|ends| *ends) => Ok(()),
     };
-    pipe.stop.send_replace(true);
-    server.close();
     // The pump ends when it reads the end; the threads when they notice.
-    let _ = timeout(WRITE_DEADLINE, async { pipe.writer.lock().await.shutdown().await }).await;
+    drop(closed);
     while ended.recv().await.is_some() {}
     result
 }
@@ -105,21 +116,51 @@ impl Drop for Closed {
     fn drop(&mut self) {
         self.0.stop.send_replace(true);
         self.0.server.close();
+        self.0.end.end();
     }
 }
 
 fn spawn(
     name: &str,
     pipe: &Arc<Pipe>,
-    tell: &mpsc::Sender<io::Result<()>>,
-    run: impl FnOnce(&Pipe, &Handle) -> io::Result<()> + Send + 'static,
+    tell: &Tell,
+    run: impl FnOnce(&Arc<Pipe>, &Tell) -> io::Result<()> + Send + 'static,
 ) -> io::Result<()> {
-    let (pipe, tell, handle) = (pipe.clone(), tell.clone(), Handle::current());
+    let (pipe, tell) = (pipe.clone(), tell.clone());
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let result = run(&pipe, &handle);
+        let result = run(&pipe, &tell);
         // There is a place for each thread's.
         let _ = tell.try_send(result);
     })?;
+    Ok(())
+}
+
+/// One more thread that answers requests, unless there are enough.
+fn hire(pipe: &Arc<Pipe>, tell: &Tell) -> io::Result<()> {
+    let more = |threads| (threads < MOST_THREADS).then_some(threads + 1);
+    if pipe.threads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+        return Ok(());
+    }
+    pipe.free.fetch_add(1, Ordering::Relaxed);
+    spawn("files", pipe, tell, work).inspect_err(|_| {
+        pipe.free.fetch_sub(1, Ordering::Relaxed);
+        pipe.threads.fetch_sub(1, Ordering::Relaxed);
+    })
+}
+
+/// Answers requests until the stream's end.
+fn work(pipe: &Arc<Pipe>, tell: &Tell) -> io::Result<()> {
+    let (mut request, mut reply) = (Vec::new(), Vec::new());
+    while pipe.next(&mut request)? {
+        if pipe.free.fetch_sub(1, Ordering::Relaxed) == 1
+            && let Err(error) = hire(pipe, tell)
+        {
+            // Those that are there go on.
+            tracing::debug!("no more threads for a shared folder: {error}");
+        }
+        pipe.answer(&mut request, &mut reply)?;
+        pipe.free.fetch_add(1, Ordering::Relaxed);
+    }
     Ok(())
 }
 
@@ -134,12 +175,17 @@ impl Pipe {
         &self.watcher
     }
 
+    /// The runtime, for what has to be waited for in it.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Has a change done again in the guest, and returns when it was, or took too long.
-    pub(super) async fn replay(&self, announcement: &Announcement, window: Option<Window>) -> io::Result<()> {
+    pub(super) fn replay(&self, announcement: &Announcement, window: Option<Window>) -> io::Result<()> {
         let number = self.replay.announce(window);
         let message = announce(number, announcement).map_err(io::Error::other)?;
-        self.send(&message).await?;
-        if timeout(REPLAY_DEADLINE, self.replay.until_done(number)).await.is_err() {
+        self.send(&message)?;
+        if !self.wait_for(self.replay.until_done(number)) {
             self.replay.give_up(number);
             tracing::warn!("the machine takes long to be told of a change in a shared folder");
         }
@@ -147,11 +193,21 @@ impl Pipe {
     }
 
     /// Returns when what the server has said so far has been sent.
-    pub(super) async fn until_said(&self) {
+    pub(super) fn until_said(&self) {
         let said = self.server.counts().invalidations;
         let mut notified = self.notified.subscribe();
         // Late is as good as never: the server holds nothing back for longer than two seconds.
-        let _ = timeout(REPLAY_DEADLINE, notified.wait_for(|sent| *sent >= said)).await;
+        self.wait_for(async { drop(notified.wait_for(|sent| *sent >= said).await) });
+    }
+
+    /// Waits for the machine, but not for long. False where it took too long.
+    fn wait_for(&self, done: impl Future<Output = ()>) -> bool {
+        self.handle.block_on(async {
+            tokio::select! {
+                done = timeout(REPLAY_DEADLINE, done) => done.is_ok(),
+                () = self.stopped() => true,
+            }
+        })
     }
 
     /// Returns when the stream is no more.
@@ -162,75 +218,57 @@ impl Pipe {
     }
 
     /// Writes a message.
-    pub(super) async fn send(&self, message: &[u8]) -> io::Result<()> {
-        let written = async {
-            let mut writer = self.writer.lock().await;
-            writer.write_all(message).await?;
-            writer.flush().await
-        };
-        tokio::select! {
-            biased;
-            written = timeout(WRITE_DEADLINE, written) => written?,
-            () = self.stopped() => Err(io::ErrorKind::BrokenPipe.into()),
-        }
+    pub(super) fn send(&self, message: &[u8]) -> io::Result<()> {
+        let mut writer = lock(&self.writer);
+        writer.write_all(message)?;
+        writer.flush()
     }
 
-    /// Answers requests until the stream's end.
-    fn work(&self, handle: &Handle) -> io::Result<()> {
-        let (mut request, mut reply) = (Vec::new(), Vec::new());
-        while handle.block_on(self.next(&mut request))? {
-            match self.replay.look(&mut request) {
-                Verdict::Nothing => {}
-                Verdict::Answer(answer) => handle.block_on(self.send(&answer))?,
-                Verdict::Server => {
-                    let code = opcode_of(&request);
-                    let Some(answered) = self.server.handle(&request, &mut reply) else { continue };
-                    if tells_of_folders(code) {
-                        for node in folders(code, &reply) {
-                            // Before the guest can look into it.
-                            self.watcher.know(&self.server, node);
-                        }
+    fn answer(&self, request: &mut Vec<u8>, reply: &mut Vec<u8>) -> io::Result<()> {
+        match self.replay.look(request) {
+            Verdict::Nothing => Ok(()),
+            Verdict::Answer(answer) => self.send(&answer),
+            Verdict::Server => {
+                let code = opcode_of(request);
+                let Some(answered) = self.server.handle(request, reply) else { return Ok(()) };
+                if tells_of_folders(code) {
+                    for node in folders(code, reply) {
+                        // Before the guest can look into it.
+                        self.watcher.know(&self.server, node);
                     }
-                    handle.block_on(self.send(&reply))?;
-                    drop(answered);
                 }
+                self.send(reply)?;
+                drop(answered);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// The next request; `false` at the stream's end. Acknowledgements are taken in their order.
-    async fn next(&self, request: &mut Vec<u8>) -> io::Result<bool> {
-        let next = async {
-            let mut reader = self.reader.lock().await;
-            while reader.take(request).await? {
-                let number = request.get(8..).and_then(|bytes| bytes.first_chunk());
-                let number = number.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                match opcode_of(request) {
-                    BEGIN => self.replay.begin(number),
-                    DONE => self.replay.finish(number),
-                    _ => return Ok(true),
-                }
+    fn next(&self, request: &mut Vec<u8>) -> io::Result<bool> {
+        let mut reader = lock(&self.reader);
+        while reader.take(request)? {
+            let number = request.get(8..).and_then(|bytes| bytes.first_chunk());
+            let number = number.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            match opcode_of(request) {
+                BEGIN => self.replay.begin(number),
+                DONE => self.replay.finish(number),
+                _ => return Ok(true),
             }
-            Ok(false)
-        };
-        tokio::select! {
-            biased;
-            next = next => next,
-            () = self.stopped() => Ok(false),
         }
+        Ok(false)
     }
 
     /// Sends what the server says unasked.
-    fn say(&self, outgoing: &Outgoing, handle: &Handle) -> io::Result<()> {
+    fn say(&self, outgoing: &Outgoing) -> io::Result<()> {
         while let Some(message) = outgoing.next() {
             match message {
                 Message::ToKernel(message) => {
-                    handle.block_on(self.send(&message))?;
+                    self.send(&message)?;
                     // A reply that had to wait is none.
                     if message.get(8..16) == Some(&[0; 8]) {
                         self.notified.send_modify(|sent| *sent += 1);
-                        handle.block_on(self.heed_pump())?;
+                        self.heed_pump()?;
                     }
                 }
                 Message::ReadFolder(path) => {
@@ -238,7 +276,7 @@ impl Pipe {
                         let announcement = Announcement { path: bytes(&path), change: Change::Listed };
                         let number = self.replay.announce(None);
                         let message = announce(number, &announcement).map_err(io::Error::other)?;
-                        handle.block_on(self.send(&message))?;
+                        self.send(&message)?;
                     }
                 }
             }
@@ -247,25 +285,29 @@ impl Pipe {
     }
 
     /// The pump keeps so many and no more.
-    async fn heed_pump(&self) -> io::Result<()> {
+    fn heed_pump(&self) -> io::Result<()> {
         if self.unread.fetch_add(1, Ordering::Relaxed) < UNREAD {
             return Ok(());
         }
         self.unread.store(0, Ordering::Relaxed);
-        self.replay(&Announcement { path: Vec::new(), change: Change::Nothing }, None).await
+        self.replay(&Announcement { path: Vec::new(), change: Change::Nothing }, None)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reader {
     /// Takes one message; `false` at the stream's end.
-    async fn take(&mut self, message: &mut Vec<u8>) -> io::Result<bool> {
+    fn take(&mut self, message: &mut Vec<u8>) -> io::Result<bool> {
         message.clear();
         let length = loop {
             let length = length(&self.buffer[self.start..self.end], REQUEST_HEADER);
             if let Some(length) = length.map_err(io::Error::other)? {
                 break length;
             }
-            if !self.fill().await? {
+            if !self.fill()? {
                 return Ok(false);
             }
         };
@@ -275,15 +317,20 @@ impl Reader {
         self.start += here;
         // The rest, where it is long, without a detour.
         message.resize(length, 0);
-        self.stream.read_exact(&mut message[here..]).await?;
+        self.input.read_exact(&mut message[here..])?;
         Ok(true)
     }
 
-    async fn fill(&mut self) -> io::Result<bool> {
+    fn fill(&mut self) -> io::Result<bool> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let count = self.stream.read(&mut self.buffer[self.end..]).await?;
+        let count = loop {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                count => break count?,
+            }
+        };
         self.end += count;
         match count {
             0 if self.end > 0 => Err(io::ErrorKind::UnexpectedEof.into()),

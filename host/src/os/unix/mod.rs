@@ -1,5 +1,6 @@
 //! Linux and macOS.
 
+mod blocking;
 mod connect;
 mod detached;
 mod ending;
@@ -12,6 +13,7 @@ pub(crate) mod signals;
 pub(crate) mod terminal;
 mod user;
 
+pub(crate) use blocking::into_socket;
 pub(crate) use connect::connect;
 pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
