@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use holm_files::direct::{self, Serving};
-use holm_files::{Descriptor, NodeId, Options, Root, Server, Watch};
+use holm_files::{Author, Descriptor, NodeId, Options, Root, Server, Watch};
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use tempfile::TempDir;
@@ -50,8 +50,8 @@ impl Mounted {
 
     /// Announces that something happened on the host to a name in the share's root, and waits until the kernel has
     /// forgotten what it must; says whether it was news.
-    pub fn announce(&self, name: &str) -> bool {
-        let news = self.server.changed(NodeId(1), Some(name.as_bytes()));
+    pub fn announce(&self, name: &str, author: Author) -> bool {
+        let news = self.server.changed(NodeId(1), Some(name.as_bytes()), author);
         if let Some(serving) = &self.serving {
             serving.settle(&self.server);
         }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use holm_files::Options;
+use holm_files::{Author, Options};
 use holm_tests::mounted::{Mounted, privately};
 
 /// A small generator of random numbers, the same for the same seed.
@@ -128,13 +128,13 @@ fn two_writers_always_see_what_the_other_wrote() -> Result<()> {
         for at in 0..steps {
             if dice.below(2) == 0 {
                 for name in step(&mut dice, |name| source.path().join(name), &mut model)? {
-                    mounted.announce(&name);
+                    mounted.announce(&name, Author::Other);
                 }
             } else {
                 for name in step(&mut dice, |name| mounted.path(name), &mut model)? {
                     // The watcher sees what the guest does too, and must not disturb it.
                     ensure!(
-                        !mounted.announce(&name),
+                        !mounted.announce(&name, Author::Ourselves),
                         "step {at} of seed {seed}: {name} was taken for the host's"
                     );
                 }
@@ -166,10 +166,32 @@ fn an_open_file_shows_what_the_host_writes_to_it() -> Result<()> {
         follow.read_to_string(&mut text)?;
         for line in ["two\n", "three\n"] {
             File::options().append(true).open(source.path().join("log"))?.write_all(line.as_bytes())?;
-            ensure!(mounted.announce("log"), "it is news");
+            ensure!(mounted.announce("log", Author::Other), "it is news");
             let mut more = String::new();
             follow.read_to_string(&mut more)?;
             ensure!(more == line, "{more:?} instead of {line:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_the_host_writes_in_the_tick_of_the_guests_own_write_is_seen() -> Result<()> {
+    privately(|| {
+        let source = tempfile::tempdir()?;
+        fs::write(source.path().join("file"), "0000")?;
+        let mounted = Mounted::new(source.path(), Options::new())?;
+        let here = File::options().write(true).open(source.path().join("file"))?;
+        let there = File::options().read(true).write(true).open(mounted.path("file"))?;
+        // Most rounds are shorter than a tick.
+        for _ in 0..50 {
+            let mut seen = [0; 4];
+            there.write_all_at(b"them", 0)?;
+            there.read_exact_at(&mut seen, 0)?;
+            here.write_all_at(b"host", 0)?;
+            ensure!(mounted.announce("file", Author::Other), "it is news");
+            there.read_exact_at(&mut seen, 0)?;
+            ensure!(&seen == b"host", "{seen:?}");
         }
         Ok(())
     })
@@ -184,7 +206,10 @@ fn a_folder_that_the_host_moved_is_alive_under_its_new_name() -> Result<()> {
         let mounted = Mounted::new(source.path(), Options::new())?;
         ensure!(fs::read(mounted.path("old/file"))? == b"x");
         fs::rename(source.path().join("old"), source.path().join("new"))?;
-        ensure!(mounted.announce("old") && mounted.announce("new"), "both are news");
+        ensure!(
+            mounted.announce("old", Author::Other) && mounted.announce("new", Author::Other),
+            "both are news"
+        );
         ensure!(!mounted.path("old").exists());
         ensure!(fs::read(mounted.path("new/file"))? == b"x");
         fs::write(mounted.path("new/more"), "y")?;
@@ -283,7 +308,7 @@ fn one_file_is_shared_alone() -> Result<()> {
         let serving = holm_files::direct::serve(&server, outgoing, device, 1, &at)?;
         ensure!(fs::read_to_string(&at)? == "one");
         fs::write(source.path().join("config"), "changed")?;
-        ensure!(server.changed(holm_files::NodeId(1), None), "it is news");
+        ensure!(server.changed(holm_files::NodeId(1), None, Author::Other), "it is news");
         serving.settle(&server);
         ensure!(fs::read_to_string(&at)? == "changed");
         fs::write(&at, "by the guest")?;

@@ -17,6 +17,7 @@ mod server;
 
 pub use fuse::errno::Errno;
 pub use os::Descriptor;
+pub use server::changes::Author;
 pub use server::outgoing::{Answered, Message, Outgoing};
 pub use server::owners::{Owner, Ownership};
 pub use server::{Access, Counts, NoWatch, NodeId, Options, Root, RootError, RootKind, Server, Watch};

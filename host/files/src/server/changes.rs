@@ -1,11 +1,11 @@
 //! What the host changed: compared with what the guest's kernel may believe, which is then told to forget it.
 //!
 //! The same announcements come for what the guest changed itself. Those are recognized by the state that the guest's
-//! own operation left, so neither its caches nor whoever watches files there are disturbed by them.
+//! own operation left, so whoever watches files there is not disturbed by them. Two changes in one tick of the clock may
+//! leave the same state, so whoever announces says what is known of the author.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::nodes::Stamp;
 use super::{NodeId, Server};
@@ -14,13 +14,20 @@ use crate::fuse::reader::Name;
 use crate::fuse::reply;
 use crate::os::Stat;
 
-/// Two changes within this time may have the same stamp: kernels before 6.13 count ticks.
-const TICK: Duration = Duration::from_millis(20);
+/// Who made a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// Another program than this one: it is news, whatever it looks like.
+    Other,
+    /// This program: for this guest or for another share of the same files. It is news unless the state is as the
+    /// guest left it; its kernel forgets in both cases.
+    Ourselves,
+}
 
 impl Server {
     /// Something happened on the host directly in the folder to what has, had or gets the name, or to the folder (or
     /// the shared file) itself. Says whether it was news: false if the guest did it.
-    pub fn changed(&self, folder: NodeId, name: Option<&[u8]>) -> bool {
+    pub fn changed(&self, folder: NodeId, name: Option<&[u8]>, author: Author) -> bool {
         // What the guest is doing right now is over before we look, so that we know what it did.
         drop(self.changing.write().unwrap_or_else(PoisonError::into_inner));
         let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
@@ -29,7 +36,7 @@ impl Server {
             return self.vanished(id, epoch);
         };
         let Some(name) = name else {
-            return place.stat().is_ok_and(|stat| self.compare(id, &stat, epoch));
+            return place.stat().is_ok_and(|stat| self.compare(id, &stat, epoch, author));
         };
         let Ok(name) = Name::new(name) else { return false };
         let now = place.stat_at(name);
@@ -38,7 +45,7 @@ impl Server {
             nodes.child(id, name.bytes()).and_then(|child| Some((child, nodes.get(child).ok()?.key)))
         };
         match (known, now) {
-            (Some((child, key)), Ok(stat)) if stat.key == key => self.compare(child, &stat, epoch),
+            (Some((child, key)), Ok(stat)) if stat.key == key => self.compare(child, &stat, epoch, author),
             // Made and gone again, or removed by the guest.
             (None, Err(_)) => false,
             (known, _) => {
@@ -77,21 +84,16 @@ impl Server {
         }
     }
 
-    /// Compares a node with what the kernel was told of it and with how the guest left it.
-    fn compare(&self, id: u64, now: &Stat, epoch: u64) -> bool {
-        let stamp = Some(Stamp::of(now));
+    /// Compares a node with how the guest left it.
+    fn compare(&self, id: u64, now: &Stat, epoch: u64, author: Author) -> bool {
         let news = {
             let mut nodes = self.nodes();
             let Ok(node) = nodes.get_mut(id) else { return false };
-            if node.writing > 0 || node.ours == stamp {
-                return false;
-            }
-            if node.told == stamp && !recent(now) {
-                // The guest came before the announcement; nothing is to be forgotten, but it is news.
-                return true;
-            }
+            // Stamps count ticks (before Linux 6.13), so what looks as the guest left it, or as its kernel was told,
+            // may have been changed once more in the same tick: the kernel forgets in any case.
             (node.told, node.changed_at) = (None, epoch);
-            true
+            let as_left = node.writing > 0 || node.ours == Some(Stamp::of(now));
+            author == Author::Other || !as_left
         };
         self.tell_kernel(reply::inval_inode(id, true));
         news
@@ -111,11 +113,4 @@ impl Server {
             (node.told, node.changed_at) = (None, epoch);
         }
     }
-}
-
-fn recent(stat: &Stat) -> bool {
-    let (seconds, nanos) = stat.attributes.ctime;
-    let Ok(seconds) = u64::try_from(seconds) else { return false };
-    let changed = UNIX_EPOCH + Duration::new(seconds, nanos);
-    SystemTime::now().duration_since(changed).map_or(true, |age| age < TICK)
 }

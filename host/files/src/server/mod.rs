@@ -4,7 +4,7 @@
 //! is no write-back: with it the kernel trusts its own sizes and times, and would never see those of the host again.
 
 mod attributes;
-mod changes;
+pub(crate) mod changes;
 mod data;
 #[cfg(all(test, target_os = "linux"))]
 mod fuzz;

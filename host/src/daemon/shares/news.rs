@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holm_api::files::{Announcement, Change, Kind};
-use holm_files::{Descriptor, NodeId, Server};
+use holm_files::{Author, Descriptor, NodeId, Server};
 
 use super::replay::{Window, forget_name};
 use super::stream::{Pipe, bytes};
@@ -134,11 +134,12 @@ fn handle_event(pipe: &Pipe, event: &Event) -> io::Result<()> {
     let Some(node) = pipe.watcher().node(&event.folder) else { return Ok(()) };
     let name = if pipe.watcher().is_folder { event.name.as_os_str() } else { OsStr::new("") };
     let Some(folder) = pipe.server().path_of(node) else { return Ok(()) };
+    let author = if event.by_us { Author::Ourselves } else { Author::Other };
     let subject = Subject { pipe, node, name, path: joined(&folder, name), is_folder: event.is_folder };
     if let [What::Renamed(target)] = event.what.as_slice() {
-        return subject.renamed(target.as_ref(), event.by_us);
+        return subject.renamed(target.as_ref(), author);
     }
-    let news = subject.changed();
+    let news = subject.changed(author);
     if event.by_us && !news {
         return Ok(());
     }
@@ -162,9 +163,9 @@ struct Subject<'a> {
 
 impl Subject<'_> {
     /// Has the kernel forget what it knows. Whether it could know otherwise.
-    fn changed(&self) -> bool {
+    fn changed(&self, author: Author) -> bool {
         let name = bytes(Path::new(self.name));
-        self.pipe.server().changed(self.node, (!name.is_empty()).then_some(&name))
+        self.pipe.server().changed(self.node, (!name.is_empty()).then_some(&name), author)
     }
 
     /// What is to be done again, of what happened.
@@ -205,23 +206,23 @@ impl Subject<'_> {
         self.pipe.replay(&announcement, Some(window))
     }
 
-    fn renamed(&self, target: Option<&(FolderId, OsString)>, by_us: bool) -> io::Result<()> {
+    fn renamed(&self, target: Option<&(FolderId, OsString)>, author: Author) -> io::Result<()> {
         let found = target.and_then(|(folder, name)| {
             let node = self.pipe.watcher().node(folder)?;
             Some((node, joined(&self.pipe.server().path_of(node)?, name), name))
         });
         let Some((to, path, name)) = found else {
             // Out of what the guest has seen.
-            let news = self.changed();
-            if !by_us || news {
+            let news = self.changed(author);
+            if author == Author::Other || news {
                 self.pipe.until_said();
                 self.announce(self.removed(), None)?;
             }
             return Ok(());
         };
         let there = Subject { pipe: self.pipe, node: to, name, path, is_folder: self.is_folder };
-        if by_us {
-            if self.changed() | there.changed() {
+        if author == Author::Ourselves {
+            if self.changed(author) | there.changed(author) {
                 self.pipe.until_said();
                 self.announce(self.removed(), None)?;
                 for change in there.changes(&[What::Created]) {
@@ -233,8 +234,8 @@ impl Subject<'_> {
         // First: after it the kernel would know the file by neither name.
         let target = (to.0, bytes(Path::new(name)));
         self.announce(Change::Renamed(bytes(&there.path)), Some(target))?;
-        self.changed();
-        there.changed();
+        self.changed(author);
+        there.changed(author);
         Ok(())
     }
 

@@ -128,19 +128,15 @@ impl Write for Output {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
     /// A stream of each kind, and its other end.
-    fn streams() -> Vec<(Stream, Stream)> {
+    fn streams() -> [(Stream, Stream); 2] {
         let (one, other) = tokio::io::duplex(16);
-        let mut all: Vec<(Stream, Stream)> = vec![(Box::new(one), Box::new(other))];
-        #[cfg(unix)]
-        {
-            let (one, other) = tokio::net::UnixStream::pair().unwrap();
-            all.push((Box::new(one), Box::new(other)));
-        }
-        all
+        let (socket, peer) = tokio::net::UnixStream::pair().unwrap();
+        [(Box::new(one), Box::new(other)), (Box::new(socket), Box::new(peer))]
     }
 
     #[tokio::test(flavor = "multi_thread")]

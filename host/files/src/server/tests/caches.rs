@@ -1,6 +1,7 @@
 //! What the guest's kernel may keep, and when it is told to forget it.
 
 use super::*;
+use crate::Author;
 
 const LONG: u64 = 3600;
 
@@ -25,7 +26,7 @@ fn an_edit_of_the_host_is_news_and_forgotten() {
     let file = guest.lookup(1, "file").unwrap();
     guest.said();
     fs::write(guest.path("file"), "after that").unwrap();
-    assert!(guest.server.changed(NodeId(1), Some(b"file")));
+    assert!(guest.server.changed(NodeId(1), Some(b"file"), Author::Other));
     assert_eq!(guest.said(), [Message::ToKernel(reply::inval_inode(file.node, true))]);
     assert_eq!(guest.lookup(1, "file").unwrap().size, 10);
 }
@@ -36,34 +37,51 @@ fn names_that_come_and_go_on_the_host_are_forgotten() {
     assert_eq!(guest.lookup(1, "file").unwrap().node, 0);
     guest.said();
     fs::write(guest.path("file"), "x").unwrap();
-    assert!(guest.server.changed(NodeId(1), Some(b"file")));
+    assert!(guest.server.changed(NodeId(1), Some(b"file"), Author::Other));
     assert!(guest.said().contains(&Message::ToKernel(reply::inval_entry(1, b"file"))));
     guest.lookup(1, "file").unwrap();
     fs::remove_file(guest.path("file")).unwrap();
-    assert!(guest.server.changed(NodeId(1), Some(b"file")));
+    assert!(guest.server.changed(NodeId(1), Some(b"file"), Author::Other));
     assert!(guest.said().contains(&Message::ToKernel(reply::inval_entry(1, b"file"))));
-    assert!(!guest.server.changed(NodeId(1), Some(b"never there")));
-    assert!(!guest.server.changed(NodeId(1), Some(b"../x")));
+    assert!(!guest.server.changed(NodeId(1), Some(b"never there"), Author::Other));
+    assert!(!guest.server.changed(NodeId(1), Some(b"../x"), Author::Other));
 }
 
 #[test]
 fn what_the_guest_does_itself_is_no_news() {
     let guest = Guest::new();
     let (file, fh) = guest.create(1, "file", 0o644).unwrap();
-    assert!(!guest.server.changed(NodeId(1), Some(b"file")));
+    assert!(!guest.server.changed(NodeId(1), Some(b"file"), Author::Ourselves));
     guest.write(file.node, fh, b"by the guest").unwrap();
-    assert!(!guest.server.changed(NodeId(1), Some(b"file")));
+    assert!(!guest.server.changed(NodeId(1), Some(b"file"), Author::Ourselves));
     let set =
         [numbers(&[abi::setattr::MODE, 0]), longs(&[0; 6]), numbers(&[0, 0, 0, 0o600, 0, 0, 0, 0])].concat();
     guest.ask(SETATTR, file.node, &set).unwrap();
-    assert!(!guest.server.changed(NodeId(1), Some(b"file")));
+    assert!(!guest.server.changed(NodeId(1), Some(b"file"), Author::Ourselves));
     guest.ask(RENAME, 1, &[longs(&[1]), text("file"), text("moved")].concat()).unwrap();
-    assert!(!guest.server.changed(NodeId(1), Some(b"file")));
-    assert!(!guest.server.changed(NodeId(1), Some(b"moved")));
+    assert!(!guest.server.changed(NodeId(1), Some(b"file"), Author::Ourselves));
+    assert!(!guest.server.changed(NodeId(1), Some(b"moved"), Author::Ourselves));
     guest.ask(UNLINK, 1, &text("moved")).unwrap();
-    assert!(!guest.server.changed(NodeId(1), Some(b"moved")));
-    assert!(!guest.server.changed(NodeId(1), None));
-    assert_eq!(guest.said(), []);
+    assert!(!guest.server.changed(NodeId(1), Some(b"moved"), Author::Ourselves));
+    assert!(!guest.server.changed(NodeId(1), None, Author::Ourselves));
+    // Its kernel asks again, but believes in no other names.
+    for message in guest.said() {
+        let expected = [reply::inval_inode(1, true), reply::inval_inode(file.node, true)];
+        assert!(expected.contains(match &message {
+            Message::ToKernel(said) => said,
+            other => panic!("{other:?}"),
+        }));
+    }
+}
+
+#[test]
+fn what_another_program_does_is_news_whatever_it_looks_like() {
+    let guest = Guest::new();
+    let (file, fh) = guest.create(1, "file", 0o644).unwrap();
+    guest.write(file.node, fh, b"by the guest").unwrap();
+    // As if the other had written as much in the same tick of the clock: nothing differs.
+    assert!(guest.server.changed(NodeId(1), Some(b"file"), Author::Other));
+    assert_eq!(guest.said(), [Message::ToKernel(reply::inval_inode(file.node, true))]);
 }
 
 #[test]
@@ -73,7 +91,7 @@ fn an_invalidation_waits_for_the_answers_before_it() {
     let mut reply = Vec::new();
     let answered = guest.server.handle(&guest.request(LOOKUP, 7, 1, &text("file")), &mut reply);
     fs::write(guest.path("file"), "after that").unwrap();
-    guest.server.changed(NodeId(1), Some(b"file"));
+    guest.server.changed(NodeId(1), Some(b"file"), Author::Other);
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
         let say = tell.clone();
@@ -99,7 +117,7 @@ fn a_change_while_an_answer_is_made_keeps_it_from_being_kept() {
     let stat = place.stat_at(name).unwrap();
     fs::remove_file(guest.path("file")).unwrap();
     fs::write(guest.path("file"), "another").unwrap();
-    guest.server.changed(NodeId(1), Some(b"file"));
+    guest.server.changed(NodeId(1), Some(b"file"), Author::Other);
     let entry = guest.server.entry(1, name, &stat, epoch).unwrap();
     assert_eq!((entry.entry_valid, entry.attributes_valid), (Duration::ZERO, Duration::ZERO));
 }
