@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tar::EntryType;
 
 use crate::home::{self, Home, Machine};
 use crate::image::{Image, Layer};
@@ -36,6 +37,22 @@ pub fn echo() -> Result<Image> {
     let program = fs::read(&path).with_context(|| format!("no {}: `make build` makes it", path.display()))?;
     let layer = Layer::default().file("echo", 0o755, &program);
     Image::new(vec![layer], json!({ "Cmd": ["/echo"], "ExposedPorts": { "7/tcp": {}, "7/udp": {} } }))
+}
+
+/// A program of this computer with the libraries that it needs, as the entry point.
+pub fn of_program(path: &str) -> Result<Image> {
+    let listed = Command::new("ldd").arg(path).output().context("ldd does not run")?;
+    ensure!(listed.status.success(), "{path}: {}", String::from_utf8_lossy(&listed.stderr));
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)`, or the loader's path alone.
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let libraries =
+        listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    let mut layer = Layer::default().entry(EntryType::Directory, "tmp/", 0o1777, None, &[]);
+    for file in std::iter::once(path).chain(libraries) {
+        let content = fs::read(file).with_context(|| file.to_owned())?;
+        layer = layer.file(file.trim_start_matches('/'), 0o755, &content);
+    }
+    Image::new(vec![layer], json!({ "Entrypoint": [path] }))
 }
 
 /// `busybox`: a shell with a few hundred commands, users and groups.
@@ -120,6 +137,20 @@ mod tests {
         assert_eq!(image.layers.len(), 4);
         let size = image.layers[0].bytes.len();
         assert!(((1 << 18)..(1 << 20)).contains(&size), "{size} bytes");
+    }
+
+    #[test]
+    fn a_program_comes_with_its_loader_and_libraries() {
+        let image = of_program("/bin/sh").unwrap();
+        let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(image.layers[0].bytes.as_slice()));
+        let names: Vec<String> = tar
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
+        for wanted in ["bin/sh", "/ld-linux", "/libc.so"] {
+            assert!(names.iter().any(|name| name.contains(wanted)), "{names:?}");
+        }
     }
 
     #[test]

@@ -5,9 +5,12 @@ mod boot;
 mod containers;
 mod dockerd;
 mod folders;
+mod iperf;
 mod many;
 mod measure;
 mod memory;
+mod netns;
+mod network;
 mod pull;
 mod run;
 
@@ -20,13 +23,14 @@ use crate::measure::Finding;
 /// Its name on the command line, and what it measures.
 type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
 
-const ALL: [Benchmark; 7] = [
+const ALL: [Benchmark; 8] = [
     ("boot", boot::measure),
     ("run", run::measure),
     ("pull", pull::measure),
     ("memory", memory::measure),
     ("containers", containers::measure),
     ("many", many::measure),
+    ("network", network::measure),
     ("folders", folders::measure),
 ];
 

@@ -12,7 +12,7 @@ use holm_tests::samples::ready;
 use rustix::process::Pid;
 use serde_json::Value;
 
-use crate::measure::{Finding, time};
+use crate::measure::{Finding, Limit, time};
 use crate::memory;
 
 const RUNNING: usize = 200;
@@ -62,7 +62,7 @@ fn running() -> Result<Vec<Finding>> {
             ),
             values: format!("{:.2} / {:.2} %", idle * 100.0, IDLE_SHARE * 100.0),
             ratio: idle / IDLE_SHARE,
-            limit: Some(1.0),
+            limit: Some(Limit::AtMost(1.0)),
         },
     ])
 }

@@ -1,5 +1,6 @@
 //! Timing two things in turn, so that what else the computer does falls on both, and comparing their medians.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,17 @@ pub(crate) struct Finding {
     pub(crate) values: String,
     /// Ours in the other's.
     pub(crate) ratio: f64,
-    /// The largest ratio that is good; `None` where the figure is only told.
-    pub(crate) limit: Option<f64>,
+    /// Which ratios are good; `None` where the figure is only told.
+    pub(crate) limit: Option<Limit>,
+}
+
+/// Where good ratios end.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    /// Times and sizes.
+    AtMost(f64),
+    /// Speeds.
+    AtLeast(f64),
 }
 
 impl Finding {
@@ -25,13 +35,28 @@ impl Finding {
             what: what.to_owned(),
             values: format!("{ours:.1?} / {other:.1?}"),
             ratio: ours.as_secs_f64() / other.as_secs_f64(),
-            limit,
+            limit: limit.map(Limit::AtMost),
+        }
+    }
+
+    /// Bits a second.
+    pub(crate) fn of_speeds(what: &str, ours: f64, other: f64, least: Option<f64>) -> Finding {
+        Finding {
+            what: what.to_owned(),
+            values: format!("{:.2} / {:.2} Gbit/s", ours / 1e9, other / 1e9),
+            ratio: ours / other,
+            limit: least.map(Limit::AtLeast),
         }
     }
 
     /// Whether it is worse than it may be.
     pub(crate) fn is_over(&self) -> bool {
-        self.limit.is_some_and(|limit| self.ratio > limit)
+        // Not the contrary of the comparison, so that a ratio of nothing to nothing is over either.
+        !match self.limit {
+            None => true,
+            Some(Limit::AtMost(most)) => self.ratio <= most,
+            Some(Limit::AtLeast(least)) => self.ratio >= least,
+        }
     }
 }
 
@@ -40,7 +65,12 @@ impl fmt::Display for Finding {
         write!(f, "{:<60} {:>24} = {:>6.2} x", self.what, self.values, self.ratio)?;
         match self.limit {
             None => Ok(()),
-            Some(limit) => write!(f, "   {} {limit:.2} x", if self.is_over() { "OVER" } else { "within" }),
+            Some(Limit::AtMost(most)) => {
+                write!(f, "   {} {most:.2} x", if self.is_over() { "OVER" } else { "within" })
+            }
+            Some(Limit::AtLeast(least)) => {
+                write!(f, "   {} {least:.2} x", if self.is_over() { "UNDER" } else { "at least" })
+            }
         }
     }
 }
@@ -66,8 +96,9 @@ pub(crate) fn time(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-fn median(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
+/// The middle one.
+pub(crate) fn median<T: Copy + PartialOrd>(values: &[T]) -> T {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
     sorted[sorted.len() / 2]
 }

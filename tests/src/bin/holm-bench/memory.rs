@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use holm_tests::home::{Home, Machine};
 
-use crate::measure::Finding;
+use crate::measure::{Finding, Limit};
 
 const MEBIBYTE: f64 = (1 << 20) as f64;
 
@@ -29,7 +29,7 @@ pub(crate) fn against(what: &str, bytes: f64, limit: f64) -> Finding {
         what: what.to_owned(),
         values: format!("{mebibytes:.1} / {limit:.0} MiB"),
         ratio: mebibytes / limit,
-        limit: Some(1.0),
+        limit: Some(Limit::AtMost(1.0)),
     }
 }
 
