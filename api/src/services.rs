@@ -218,6 +218,11 @@ pub enum Answer {
     Shared(Shared),
     /// It is done, and these shares are no more.
     Ended(Vec<ShareId>),
+    /// It is not: nothing is at the path.
+    Absent {
+        /// For whoever started the container, in Docker's words for a bind.
+        message: String,
+    },
     /// It is not, and nothing is left of the attempt.
     Refused {
         /// For whoever started the container, in Docker's words where it has some.

@@ -32,6 +32,9 @@ pub enum ServiceError {
     /// The host says why, for whoever started the container.
     #[error("{0}")]
     Refused(String),
+    /// Nothing is at the path; likewise.
+    #[error("{0}")]
+    Absent(String),
     /// The stream broke before the reply; whether it was done is not known.
     #[error("the host computer does not answer: {0}")]
     Lost(io::Error),
@@ -87,6 +90,7 @@ impl Services {
         let late = |_| ServiceError::Lost(io::ErrorKind::TimedOut.into());
         match timeout(DEADLINE, asked).await.map_err(late)?? {
             Answer::Refused { message } => Err(ServiceError::Refused(message)),
+            Answer::Absent { message } => Err(ServiceError::Absent(message)),
             answer => Ok(answer),
         }
     }

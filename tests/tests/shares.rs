@@ -74,11 +74,51 @@ fn a_folder_of_the_computer_is_read_and_written_from_both_sides(machine: Machine
     home.docker(&["cp", "two:/app/deep/s", path("copied").to_str().unwrap()]).ok();
     assert_eq!(fs::read_to_string(path("copied")).unwrap(), "share\n");
 
+    a_volume_may_stand_for_a_folder(&home, folder.path());
+
     // Without the folder there are errors, and no waiting.
     home.docker(&["start", "two"]).ok();
     fs::remove_dir_all(path("new")).unwrap();
     assert!(home.docker(&["exec", "two", "cat", "/app/deep/s"]).fails_with(1).contains("can't open"));
     home.docker(&["rm", "-f", "one", "two"]).ok();
+}
+
+/// Volumes of the driver `local` with `o=bind` are served like other folders of the computer.
+fn a_volume_may_stand_for_a_folder(home: &Home, folder: &Path) {
+    let volume = |name: &str, device: &Path, options: &str| {
+        let (device, options) = (format!("device={}", device.display()), format!("o={options}"));
+        home.docker(&["volume", "create", "-o", "type=none", "-o", &device, "-o", &options, name]).ok();
+    };
+    let data = folder.join("data");
+    fs::create_dir(&data).unwrap();
+    volume("data", &data, "bind");
+    volume("fixed", &data, "bind,ro,noexec");
+    // Empty, and so it gets what the image has.
+    shell(home, &["-v", "data:/etc"], "cp /bin/true /etc/true; mkdir /etc/sub; echo in > /etc/sub/file").ok();
+    assert!(data.join("passwd").is_file());
+    assert_eq!(fs::read_to_string(data.join("sub/file")).unwrap(), "in\n");
+    let sub = ["--mount", "type=volume,src=data,dst=/d,volume-subpath=sub"];
+    assert_eq!(shell(home, &sub, "cat /d/file").line(), "in");
+    let refused = shell(home, &["-v", "fixed:/d"], "/d/true || echo x > /d/new");
+    let said = refused.fails_with(1);
+    assert!(said.contains("Permission denied") && said.contains("Read-only"), "{said}");
+
+    home.docker(&["create", "--name", "holder", "-v", "data:/d", "busybox"]).ok();
+    assert_eq!(home.docker(&["cp", "holder:/d/sub/file", "-"]).ok().matches("in\n").count(), 1);
+    home.docker(&["rm", "holder"]).ok();
+    assert_eq!(home.docker(&["volume", "rm", "data", "fixed"]).ok(), "data\nfixed\n");
+    assert!(data.join("passwd").is_file(), "the folder is the computer's");
+
+    for (name, device, why, code) in [
+        ("gone", folder.join("gone"), "no such file or directory", 127),
+        ("file", data.join("passwd"), "not a directory", 125),
+    ] {
+        volume(name, &device, "bind");
+        let said = shell(home, &["-v", &format!("{name}:/d")], "true").fails_with(code);
+        let words = format!("failed to mount local volume: mount {}:", device.display());
+        assert!(said.contains(&words) && said.contains(&format!("_data, flags: 0x1000: {why}")), "{said}");
+    }
+    assert_eq!(home.holm(&["share", "list", "--format", "{{.Path}}"]).ok(), "");
 }
 
 fn a_watcher_in_a_container_is_told_what_is_changed_on_the_computer(machine: Machine) {

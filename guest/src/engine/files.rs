@@ -16,12 +16,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
 use tokio::time::timeout;
 
-use super::mounts::CONTAINER_ITSELF;
-use super::mounts::Mounted;
+use super::mounts::{CONTAINER_ITSELF, MountPoint, Mounted};
 use super::records::Definition;
-use super::shares::Shares;
+use super::shares::{Scope, Shares};
 use super::{Container, Engine, EngineError, State};
-use crate::files::protocol::{FailureKind, Job, PathStat, Plan, Reply};
+use crate::files::protocol::{Emptiness, FailureKind, Job, PathStat, Plan, Reply};
 use crate::shim::message;
 use crate::shim::protocol::Overlay;
 use crate::volume::VolumeName;
@@ -93,7 +92,7 @@ impl Engine {
         let volumes = match shim {
             None if looks_at_volumes => {
                 let mut mounted = self.mount_for_a_look(&definition).await?;
-                mounted.shares = self.mount_shares(&definition, mounted.look).await?;
+                mounted.shares = self.mount_shares(&definition, mounted.look, Scope::All).await?;
                 Some(mounted)
             }
             _ => None,
@@ -107,20 +106,25 @@ impl Engine {
 
     /// Fills the new container's empty volumes from its image.
     pub(super) async fn populate(self: &Arc<Self>, definition: &Definition) -> Result<(), EngineError> {
-        let mut empty = Vec::new();
-        for mount in &definition.mounts {
-            if let Mounted::Volume { name, subpath, copies: true, .. } = &mount.what {
-                empty.push(crate::files::protocol::Emptiness {
-                    destination: PathBuf::from(&mount.destination),
-                    volume: self.volumes().data(name),
-                    subpath: PathBuf::from(subpath),
-                });
-            }
-        }
-        if empty.is_empty() {
+        let fills = |mount: &&MountPoint| matches!(mount.what, Mounted::Volume { copies: true, .. });
+        if !definition.mounts.iter().any(|mount| fills(&mount)) {
             return Ok(());
         }
-        let volumes = self.mount_for_a_look(definition).await?;
+        let mut volumes = self.mount_for_a_look(definition).await?;
+        // The start meets the same obstacle and tells of it, as in moby where the image has nothing to fill it with.
+        let Ok(shares) = self.mount_shares(definition, volumes.look, Scope::Filled).await else {
+            return Ok(());
+        };
+        volumes.shares = shares;
+        let empty = definition.mounts.iter().filter(fills).filter_map(|mount| {
+            let Mounted::Volume { subpath, .. } = &mount.what else { return None };
+            Some(Emptiness {
+                destination: PathBuf::from(&mount.destination),
+                volume: self.data_of(mount, &volumes.shares)?,
+                subpath: PathBuf::from(subpath),
+            })
+        });
+        let empty = empty.collect();
         let mut files = self.start_helper(definition, None, &volumes.shares, Job::Populate(empty)).await?;
         files._volumes = Some(volumes);
         files.done(COPY_DEADLINE).await.map_err(|error| match error {

@@ -1,5 +1,6 @@
-//! Files of the computer that containers have mounted: the host is asked to share each, a pump mounts it (or a relay
-//! listens, where it is a socket), and containers bind what is mounted.
+//! Files of the computer that containers have mounted, by themselves or as volumes that stand for a folder: the host
+//! is asked to share each, a pump mounts it (or a relay listens, where it is a socket), and containers bind what is
+//! mounted.
 //!
 //! ```text
 //!   start:  Share ──► token? ──► <run>/shares/<number>/root is mounted ──► bound into the container
@@ -16,14 +17,16 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use holm_api::services::{Answer, Ask, Share, ShareId, Shared, SharedKind, User};
-use rustix::mount::{UnmountFlags, unmount};
+use nix::errno::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
 
-use super::mounts::{MountPoint, Mounted, is_engine_socket};
+use super::mounts::{Bind, MountPoint, Mounted, is_engine_socket};
 use super::records::Definition;
 use super::volumes::blocking;
 use super::{Engine, EngineError};
 use crate::pump::{self, Plan};
 use crate::services::ServiceError;
+use crate::volume::{FileSystem, MountError, VolumeName};
 
 /// Where in its folder a share is mounted.
 pub(super) const PLACE: &str = "root";
@@ -39,6 +42,37 @@ impl Shares {
     }
 }
 
+/// Which of a container's mounts are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All of them.
+    All,
+    /// Volumes that get what the image has.
+    Filled,
+}
+
+impl Scope {
+    fn has(self, mount: &MountPoint) -> bool {
+        self == Self::All || matches!(mount.what, Mounted::Volume { copies: true, .. })
+    }
+}
+
+/// What of the computer's a mount has.
+enum Computers<'a> {
+    Bind(&'a Bind),
+    Volume(&'a VolumeName, FileSystem),
+}
+
+/// Why something of the computer's is not mounted.
+enum Obstacle {
+    /// The host's answer, or that there is none.
+    Host(ServiceError),
+    /// It is no folder.
+    NoFolder,
+    /// On our side.
+    Here(EngineError),
+}
+
 impl Engine {
     /// Whether something is there that a new container wants to bind and that is not made at its start.
     pub(super) async fn check_share(&self, path: &str) -> Result<(), EngineError> {
@@ -50,17 +84,23 @@ impl Engine {
         &self,
         definition: &Definition,
         look: u64,
+        scope: Scope,
     ) -> Result<Shares, EngineError> {
         let mut shares = Shares::default();
-        if self.plain_computer().is_some() {
-            return Ok(shares);
-        }
-        for mount in definition.mounts.iter().filter(|mount| is_shared(mount)) {
-            let Mounted::Bind(bind) = &mount.what else { continue };
+        for mount in definition.mounts.iter().filter(|mount| scope.has(mount)) {
+            let Some(computers) = self.computers(mount) else { continue };
             let user = User { container: definition.id.clone(), look };
-            let wish =
-                Share { user, path: bind.source.clone(), read_only: !mount.writable, creates: bind.creates };
-            match self.mount_share(wish).await {
+            let shared = match computers {
+                Computers::Bind(bind) => {
+                    let (path, read_only) = (bind.source.clone(), !mount.writable);
+                    let wish = Share { user, path, read_only, creates: bind.creates };
+                    self.mount_share(wish, |_| true).await.map_err(EngineError::from)
+                }
+                Computers::Volume(name, file_system) => {
+                    self.mount_shared_volume(name, &file_system, mount.writable, user).await
+                }
+            };
+            match shared {
                 Ok(folder) => drop(shares.0.insert(mount.destination.clone(), folder)),
                 Err(error) => {
                     self.unmount_shares(definition, look).await;
@@ -71,15 +111,62 @@ impl Engine {
         Ok(shares)
     }
 
-    async fn mount_share(&self, wish: Share) -> Result<PathBuf, EngineError> {
+    /// What the host serves of a mount; `None` for what is not the computer's, or is bound as it is.
+    fn computers<'a>(&self, mount: &'a MountPoint) -> Option<Computers<'a>> {
+        match &mount.what {
+            _ if self.plain_computer().is_some() => None,
+            Mounted::Bind(bind) if !is_engine_socket(bind) => Some(Computers::Bind(bind)),
+            Mounted::Volume { name, .. } => {
+                self.shared_volume(name).map(|file_system| Computers::Volume(name, file_system))
+            }
+            Mounted::Bind(_) | Mounted::Tmpfs { .. } => None,
+        }
+    }
+
+    /// What a volume stands for, where that is a folder of the computer's that the host serves.
+    pub(super) fn shared_volume(&self, name: &VolumeName) -> Option<FileSystem> {
+        let file_system = self.volumes().get(name.as_str()).ok()?.file_system()?;
+        (file_system.is_bind() && self.plain_computer().is_none()).then_some(file_system)
+    }
+
+    /// As if the kernel mounted the folder at the volume's data, also in what is said when it cannot be.
+    async fn mount_shared_volume(
+        &self,
+        name: &VolumeName,
+        file_system: &FileSystem,
+        writable: bool,
+        user: User,
+    ) -> Result<PathBuf, EngineError> {
+        let read_only = !writable || file_system.flags.contains(MountFlags::RDONLY);
+        let wish = Share { user, path: file_system.device.clone(), read_only, creates: false };
+        let data = self.volumes().data(name);
+        let why = match self.mount_share(wish, |kind| kind == SharedKind::Folder).await {
+            Ok(folder) => return Ok(folder),
+            Err(Obstacle::Host(ServiceError::Absent(_))) => Errno::ENOENT,
+            Err(Obstacle::NoFolder) => Errno::ENOTDIR,
+            Err(other) => return Err(other.into()),
+        };
+        let why = MountError::kernel(file_system, &data, why);
+        Err(EngineError::Internal(format!("error while mounting volume '{}': {why}", data.display())))
+    }
+
+    async fn mount_share(
+        &self,
+        wish: Share,
+        will_do: impl FnOnce(SharedKind) -> bool,
+    ) -> Result<PathBuf, Obstacle> {
         // One at a time: a second container must not find a share that is about to be mounted, or unmounted.
         let _alone = self.sharing.lock().await;
         let path = wish.path.clone();
-        let shared = match self.services().ask(Ask::Share(wish)).await.map_err(failed)? {
+        let shared = match self.services().ask(Ask::Share(wish)).await.map_err(Obstacle::Host)? {
             Answer::Shared(shared) => shared,
-            _ => return Err(failed(ServiceError::Misplaced)),
+            _ => return Err(Obstacle::Host(ServiceError::Misplaced)),
         };
         let Shared { share, kind, token } = shared;
+        if !will_do(kind) {
+            // Our callers take back all of a container's shares when one fails.
+            return Err(Obstacle::NoFolder);
+        }
         let folder = self.share_folder(share);
         let Some(token) = token else { return Ok(folder) };
         let prepared = folder.clone();
@@ -87,17 +174,19 @@ impl Engine {
             prepare(&prepared, kind)
                 .map_err(EngineError::system("make a place for a folder of the computer's"))
         })
-        .await?;
+        .await
+        .map_err(Obstacle::Here)?;
         let plan = Plan { at: folder.join(PLACE), kind, token, sockets: self.sockets.clone() };
         pump::client::start(self.program(), &plan)
             .await
-            .map_err(|error| EngineError::Internal(format!("error while mounting {path}: {error}")))?;
+            .map_err(|error| EngineError::Internal(format!("error while mounting {path}: {error}")))
+            .map_err(Obstacle::Here)?;
         Ok(folder)
     }
 
     /// The container has ended, or the look is over.
     pub(super) async fn unmount_shares(&self, definition: &Definition, look: u64) {
-        if self.plain_computer().is_some() || !definition.mounts.iter().any(is_shared) {
+        if !definition.mounts.iter().any(|mount| self.computers(mount).is_some()) {
             return;
         }
         let _alone = self.sharing.lock().await;
@@ -155,16 +244,21 @@ impl Engine {
     }
 }
 
-/// Whether the host serves it.
-pub(super) fn is_shared(mount: &MountPoint) -> bool {
-    matches!(&mount.what, Mounted::Bind(bind) if !is_engine_socket(bind))
-}
-
 /// For `map_err`.
 fn failed(error: ServiceError) -> EngineError {
     match error {
-        ServiceError::Refused(message) => EngineError::Invalid(message),
+        ServiceError::Refused(message) | ServiceError::Absent(message) => EngineError::Invalid(message),
         other => EngineError::Unavailable(other.to_string()),
+    }
+}
+
+impl From<Obstacle> for EngineError {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Host(error) => failed(error),
+            Obstacle::NoFolder => Self::Invalid("what is to be mounted is no folder".to_owned()),
+            Obstacle::Here(error) => error,
+        }
     }
 }
 

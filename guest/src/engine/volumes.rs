@@ -7,7 +7,7 @@ use super::events::{Actor, Subject};
 use super::names::random_bytes;
 use super::{Engine, EngineError, ErrorKind};
 use crate::snapshot;
-use crate::volume::{CreateVolume, DRIVER, MountError, Problem, Volume, VolumeError, VolumeName, Volumes};
+use crate::volume::{CreateVolume, DRIVER, Problem, Volume, VolumeError, VolumeName, Volumes};
 
 /// What a prune took away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,14 +135,5 @@ pub(super) fn kind(problem: &Problem) -> ErrorKind {
         Problem::InUse(_) => ErrorKind::Conflict,
         Problem::Name(_) | Problem::Options(_) => ErrorKind::Invalid,
         Problem::Disk(_) => ErrorKind::Internal,
-    }
-}
-
-impl From<MountError> for EngineError {
-    fn from(error: MountError) -> Self {
-        match error {
-            MountError::HostFolder(_) => Self::NotImplemented(error.to_string()),
-            _ => Self::Internal(error.to_string()),
-        }
     }
 }

@@ -5,10 +5,11 @@ use std::ffi::CString;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use rustix::fs::{AtFlags, CWD, OFlags, StatxAttributes, StatxFlags, statx};
 use rustix::mount::{
     MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_remount, unmount,
@@ -53,8 +54,8 @@ pub(crate) enum MountError {
     /// The volume is gone.
     #[error("get {0}: no such volume")]
     Absent(VolumeName),
-    /// A folder of the computer's, in a machine that does not see them.
-    #[error("volume {0} is a folder of this computer, and host folders cannot be mounted in a machine yet")]
+    /// A folder of the computer's, which this machine does not see: it has to be shared instead.
+    #[error("volume {0} is a folder of this computer, which the machine does not see")]
     HostFolder(VolumeName),
     /// Another container's start waits for the same file system, and nothing comes.
     #[error("volume {0} is being mounted, and its server does not answer")]
@@ -68,17 +69,28 @@ pub(crate) enum MountError {
         cause: io::Error,
     },
     /// The kernel refuses.
-    #[error("failed to mount local volume: mount {device}:{}: {shown}: {cause}", .at.display())]
+    #[error("failed to mount local volume: {shown}: {}", in_words(.cause))]
     Mount {
-        /// What.
-        device: String,
-        /// Where.
-        at: PathBuf,
-        /// All of it.
+        /// What, where and how.
         shown: String,
         /// Why.
         cause: io::Error,
     },
+}
+
+impl MountError {
+    /// What the kernel would say of a file system at a volume's data, where somebody else met the obstacle.
+    pub(crate) fn kernel(file_system: &FileSystem, at: &Path, why: Errno) -> Self {
+        Self::Mount { shown: file_system.shown(at), cause: why.into() }
+    }
+}
+
+/// As Go words an error of the kernel's.
+fn in_words(error: &io::Error) -> String {
+    let Some(number) = error.raw_os_error() else { return error.to_string() };
+    let text = Errno::from_raw(number).desc();
+    let (first, rest) = text.split_at(1);
+    first.to_lowercase() + rest
 }
 
 impl Volumes {
@@ -176,12 +188,7 @@ fn mount_at(
             })
         }
     };
-    mounted.map_err(|cause| MountError::Mount {
-        device: wanted.device.clone(),
-        at: at.to_owned(),
-        shown: wanted.shown(),
-        cause,
-    })
+    mounted.map_err(|cause| MountError::Mount { shown: wanted.shown(at), cause })
 }
 
 fn bind(wanted: &FileSystem, at: &Path, computer: &Path) -> io::Result<()> {

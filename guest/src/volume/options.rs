@@ -2,6 +2,7 @@
 //! (moby, `daemon/volume/local`).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use rustix::mount::MountFlags;
 
@@ -130,14 +131,21 @@ impl FileSystem {
         self
     }
 
-    /// For messages: without the password that may be in it.
-    pub(crate) fn shown(&self) -> String {
+    /// For messages, as moby words it: without the password that may be in it.
+    pub(crate) fn shown(&self, at: &Path) -> String {
         let data = self.data.split(',').map(|option| match option.starts_with("password=") {
             true => "password=********",
             false => option,
         });
         let data = data.collect::<Vec<_>>().join(",");
-        format!("type '{}', device '{}', data '{data}'", self.kind, self.device)
+        let mut text = format!("mount {}:{}", self.device, at.display());
+        if !self.flags.is_empty() {
+            text += &format!(", flags: {:#x}", self.flags.bits());
+        }
+        if !data.is_empty() {
+            text += &format!(", data: {data}");
+        }
+        text
     }
 }
 
@@ -180,6 +188,9 @@ mod tests {
         assert_eq!(nfs.server(), Some("files.lan"));
         let found = nfs.at("files.lan", [10, 0, 0, 1].into());
         assert_eq!((found.server(), found.data.as_str()), (None, "addr=10.0.0.1,nolock,password=x"));
-        assert!(!found.shown().contains("password=x"));
+        let shown = found.shown(Path::new("/v"));
+        assert_eq!(shown, "mount :/srv:/v, data: addr=10.0.0.1,nolock,password=********");
+        let bind = read(&[("type", "none"), ("device", "/srv"), ("o", "bind")]);
+        assert_eq!(bind.shown(Path::new("/v")), "mount /srv:/v, flags: 0x1000");
     }
 }

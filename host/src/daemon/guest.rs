@@ -143,6 +143,7 @@ impl Requests {
         let done = tokio::task::spawn_blocking(move || look(&shares)).await;
         let message = match done {
             Ok(Ok(answer)) => return answer,
+            Ok(Err(absent @ Refused::Missing(_))) => return Answer::Absent { message: absent.to_string() },
             Ok(Err(refused)) => refused.to_string(),
             Err(panic) => panic.to_string(),
         };

@@ -287,7 +287,7 @@ impl Engine {
             if let Err(error) = self.volumes().keep(name, definition.id.as_str()) {
                 tracing::warn!("{}: {error}", definition.id.short());
             }
-            if runs {
+            if runs && self.shared_volume(name).is_none() {
                 self.volumes().adopt(name, definition.id.as_str());
             }
         }

@@ -4,22 +4,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oci_spec::runtime::{Mount, MountBuilder};
+use rustix::mount::MountFlags;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{MountPoint, Mounted, Propagation, is_engine_socket, tmpfs};
 use crate::engine::records::Definition;
-use crate::engine::shares::{PLACE, Shares};
+use crate::engine::shares::{PLACE, Scope, Shares};
 use crate::engine::volumes::blocking;
 use crate::engine::{Engine, EngineError};
 use crate::layout::ENGINE_SOCKET;
 use crate::shim::protocol::{Source, SourcePropagation};
-use crate::volume::{MountError, VolumeName};
+use crate::volume::VolumeName;
 
 /// In the place of a look's number.
 pub(in crate::engine) const CONTAINER_ITSELF: u64 = 0;
 /// How long a volume's server may take to answer.
 const MOUNT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Flags of a volume that matter where a container uses it, as runtimes call them.
+const FLAGS: [(MountFlags, &str); 3] =
+    [(MountFlags::NOSUID, "nosuid"), (MountFlags::NODEV, "nodev"), (MountFlags::NOEXEC, "noexec")];
 
 /// For a container's shim.
 #[derive(Debug, Default)]
@@ -40,7 +45,7 @@ impl Engine {
         self.make_missing_folders(&definition.mounts).await?;
         let served = async {
             self.mount_volumes(definition).await?;
-            let shares = self.mount_shares(definition, CONTAINER_ITSELF).await?;
+            let shares = self.mount_shares(definition, CONTAINER_ITSELF, Scope::All).await?;
             self.served(definition, bundle, &shares)
         };
         let served = served.await;
@@ -80,17 +85,16 @@ impl Engine {
                 self.volumes().data(name).display()
             ))
         };
-        if self.volumes().get(name.as_str())?.file_system().is_none() {
+        if self.volumes().get(name.as_str())?.file_system().is_none() || self.shared_volume(name).is_some() {
             return Ok(());
         }
         let (answer, mounted) = oneshot::channel();
-        let (volumes, computer) = (self.volumes.clone(), self.computer().map(Path::to_owned));
+        let (volumes, computer) = (self.volumes.clone(), self.plain_computer().map(Path::to_owned));
         let (wanted, whose) = (name.clone(), user.to_owned());
         let work = move || drop(answer.send(volumes.mount(&wanted, &whose, computer.as_deref())));
         std::thread::Builder::new().name("mount".to_owned()).spawn(work).map_err(|error| failed(&error))?;
         match timeout(MOUNT_DEADLINE, mounted).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error @ MountError::HostFolder(_)))) => Err(error.into()),
             Ok(Ok(Err(error))) => Err(failed(&error)),
             Ok(Err(_gone)) => Err(failed(&"the attempt was given up")),
             Err(_) => Err(failed(&format!("no answer within {} s", MOUNT_DEADLINE.as_secs()))),
@@ -127,13 +131,33 @@ impl Engine {
                 continue;
             }
             let target = bundle.join("mounts").join(served.sources.len().to_string());
-            served.mounts.push(bound(mount, &target));
+            served.mounts.push(bound(mount, &target, self.flags_of(mount)));
             served.sources.push(self.source(mount, target, shares));
         }
         for (target, options) in definition.host.tmpfs.iter().flatten() {
             served.mounts.push(memory(&super::parse::clean(target), options)?);
         }
         Ok(served)
+    }
+
+    /// Where the files of a volume are while it is mounted; `None` for what is no volume.
+    pub(in crate::engine) fn data_of(&self, mount: &MountPoint, shares: &Shares) -> Option<PathBuf> {
+        let Mounted::Volume { name, .. } = &mount.what else { return None };
+        if self.shared_volume(name).is_none() {
+            return Some(self.volumes().data(name));
+        }
+        // Of nobody's concern where it is mounted already, or nobody looks.
+        Some(shares.folder(&mount.destination).unwrap_or(Path::new("/nowhere")).join(PLACE))
+    }
+
+    /// What a volume's own options say of the folder of the computer's that it stands for.
+    fn flags_of(&self, mount: &MountPoint) -> MountFlags {
+        match &mount.what {
+            Mounted::Volume { name, .. } => {
+                self.shared_volume(name).map_or(MountFlags::empty(), |file_system| file_system.flags)
+            }
+            _ => MountFlags::empty(),
+        }
     }
 
     fn source(&self, mount: &MountPoint, target: PathBuf, shares: &Shares) -> Source {
@@ -169,10 +193,10 @@ impl Engine {
                 },
             },
             Mounted::Volume { name, subpath, .. } => {
-                let root = self.volumes().data(name);
-                let shown = if subpath.is_empty() { root.clone() } else { root.join(subpath) };
+                let data = self.volumes().data(name);
+                let shown = if subpath.is_empty() { data.clone() } else { data.join(subpath) };
                 Source {
-                    root,
+                    root: self.data_of(mount, shares).unwrap_or(data),
                     path: PathBuf::from(subpath),
                     shown: shown.display().to_string(),
                     destination,
@@ -186,13 +210,16 @@ impl Engine {
     }
 }
 
-fn bound(mount: &MountPoint, source: &Path) -> Mount {
+fn bound(mount: &MountPoint, source: &Path, flags: MountFlags) -> Mount {
     let (flat, top) = match &mount.what {
         Mounted::Bind(bind) => (bind.flat, bind.read_only_top),
         _ => (false, false),
     };
     let mut options = vec![if flat { "bind" } else { "rbind" }.to_owned()];
-    if !mount.writable {
+    for (_, word) in FLAGS.into_iter().filter(|(flag, _)| flags.contains(*flag)) {
+        options.push(word.to_owned());
+    }
+    if !mount.writable || flags.contains(MountFlags::RDONLY) {
         // `rro` reaches what is mounted below.
         options.push(if top { "ro" } else { "rro" }.to_owned());
     }
@@ -208,4 +235,23 @@ fn built(destination: &str, kind: &str, source: &Path, options: Vec<String>) -> 
     let built =
         MountBuilder::default().destination(destination).typ(kind).source(source).options(options).build();
     built.expect("the destination is set")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_volumes_own_options_forbid_no_mount_of_it_allows() {
+        let mount = MountPoint {
+            destination: "/data".to_owned(),
+            what: Mounted::Tmpfs { options: String::new() },
+            writable: true,
+            mode: String::new(),
+        };
+        let options = |flags| bound(&mount, Path::new("/source"), flags).options().clone().unwrap();
+        assert_eq!(options(MountFlags::BIND), ["rbind"]);
+        let forbidding = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOEXEC;
+        assert_eq!(options(forbidding), ["rbind", "noexec", "rro"]);
+    }
 }
