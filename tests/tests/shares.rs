@@ -194,6 +194,23 @@ fn a_socket_of_the_computer_is_relayed(machine: Machine) {
 }
 
 #[test]
+fn who_comes_after_a_folder_was_replaced_gets_the_new_one() {
+    let (_registry, home) = started(Machine::Process);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dist");
+    let bound = bind(&path, "/h");
+    home.docker(&["run", "-d", "--name", "first", "-v", &bound, "busybox", "sleep", "1000"]).ok();
+    home.docker(&["exec", "first", "touch", "/h/old"]).ok();
+    // As a build does, under a container that goes on.
+    fs::remove_dir_all(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("new"), "").unwrap();
+    assert_eq!(shell(&home, &["-v", &bound], "ls /h").ok(), "new\n");
+    assert_eq!(home.docker(&["exec", "first", "ls", "/h"]).ok(), "");
+    home.docker(&["rm", "-f", "first"]).ok();
+}
+
+#[test]
 fn a_mount_outlives_the_engine_and_comes_back_with_the_daemon() {
     let (_registry, home) = started(Machine::Process);
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! One share serves all containers that want a path in the same way. Nothing is shared that no container uses: the
-//! last one's end closes the stream, and whoever still has it mounted gets an error.
+//! last one's end closes the stream, and whoever still has it mounted gets an error. Who comes when a folder has been
+//! removed and made again, or something was mounted over it, gets the new one, and the others keep what they have.
 
 mod news;
 mod open;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch as signal;
 
 use super::token;
+use open::Found;
 use path::HostKind;
 
 /// Shares at once; each is a few threads and a stream.
@@ -56,6 +58,8 @@ struct Table {
 struct Share {
     path: PathBuf,
     kind: SharedKind,
+    /// Held by the server, so that it is nobody else's as long as the share lives.
+    identity: Option<(u64, u64)>,
     read_only: bool,
     users: BTreeSet<User>,
     /// Opens its stream, once; a socket's opens all of them.
@@ -115,15 +119,17 @@ impl Shares {
     /// Shares a path with one more user. May block for as long as this computer's file system does.
     pub(super) fn share(&self, wish: services::Share) -> Result<Shared, Refused> {
         let missing = if wish.creates { open::Missing::Made } else { open::Missing::Refused };
-        let (path, kind) = open::find(HostKind::here(), &wish.path, missing)?;
+        let Found { path, kind, identity } = open::find(HostKind::here(), &wish.path, missing)?;
         let mut table = self.table();
-        let known =
-            |share: &Share| share.path == path && share.kind == kind && share.read_only == wish.read_only;
+        let known = |share: &Share| {
+            (&share.path, share.kind, share.identity) == (&path, kind, identity)
+                && share.read_only == wish.read_only
+        };
         let found = table.shares.iter().find(|(_, share)| known(share)).map(|(id, _)| *id);
         let id = match found {
             Some(id) => id,
             None if table.shares.len() >= MOST_SHARES => return Err(Refused::TooMany),
-            None => table.add(path, kind, wish.read_only),
+            None => table.add(Found { path, kind, identity }, wish.read_only),
         };
         let share = table.shares.get_mut(&id).ok_or(Refused::TooMany)?;
         let token = match share.attached {
@@ -212,14 +218,25 @@ impl Shares {
 }
 
 impl Table {
-    fn add(&mut self, path: PathBuf, kind: SharedKind, read_only: bool) -> ShareId {
+    fn add(&mut self, found: Found, read_only: bool) -> ShareId {
+        let Found { path, kind, identity } = found;
         self.last += 1;
         let id = ShareId(self.last);
         let (ends, _) = signal::channel(false);
         let users = BTreeSet::new();
         self.shares.insert(
             id,
-            Share { path, kind, read_only, users, token: None, attached: false, server: None, ends },
+            Share {
+                path,
+                kind,
+                identity,
+                read_only,
+                users,
+                token: None,
+                attached: false,
+                server: None,
+                ends,
+            },
         );
         id
     }
@@ -292,6 +309,21 @@ mod tests {
         assert_eq!(shares.unshare(&user(1, 0)), []);
         assert_eq!(shares.unshare(&user(2, 0)), [one.share, three.share]);
         assert_eq!(shares.ended(vec![one.share]), [one.share]);
+    }
+
+    #[test]
+    fn a_folder_that_was_made_again_is_another_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dist");
+        std::fs::create_dir(&path).unwrap();
+        let shares = Shares::default();
+        let old = share(&shares, &path, false, user(1, 0));
+        // Not removed: its number could be the next one's.
+        std::fs::rename(&path, folder.path().join("old")).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let new = share(&shares, &path, false, user(2, 0));
+        assert_ne!(old.share, new.share);
+        assert_eq!(share(&shares, &path, false, user(3, 0)).share, new.share);
     }
 
     #[test]

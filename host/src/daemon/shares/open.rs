@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use holm_api::services::SharedKind;
 
 use super::path::{HostKind, PathError, native};
+use crate::os;
 
 /// What becomes of a path that leads to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,20 @@ pub(in crate::daemon) enum Refused {
     Token(io::Error),
 }
 
-/// Where it is, links resolved, and what it is.
-pub(super) fn find(kind: HostKind, text: &str, missing: Missing) -> Result<(PathBuf, SharedKind), Refused> {
+/// Something that can be shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where it is, links resolved.
+    pub(super) path: PathBuf,
+    /// What it is.
+    pub(super) kind: SharedKind,
+    /// What tells it from what else has the path before or after it. `None` where nothing does: a socket is looked
+    /// up by its path for each connection.
+    pub(super) identity: Option<(u64, u64)>,
+}
+
+/// What is at a path that a client wrote.
+pub(super) fn find(kind: HostKind, text: &str, missing: Missing) -> Result<Found, Refused> {
     let path = native(kind, text).map_err(|why| Refused::Path { path: text.to_owned(), why })?;
     let path = Path::new(&path);
     let found = match fs::canonicalize(path) {
@@ -79,7 +92,8 @@ pub(super) fn find(kind: HostKind, text: &str, missing: Missing) -> Result<(Path
         kind if is_socket(kind) => SharedKind::Socket,
         _ => return Err(Refused::Kind(text.to_owned())),
     };
-    Ok((found, kind))
+    let identity = if kind == SharedKind::Socket { None } else { os::identity(&looked) };
+    Ok(Found { path: found, kind, identity })
 }
 
 #[cfg(unix)]
@@ -101,7 +115,8 @@ mod tests {
     use super::*;
 
     fn found(path: &Path, missing: Missing) -> Result<(PathBuf, SharedKind), String> {
-        find(HostKind::Linux, &path.display().to_string(), missing).map_err(|error| error.to_string())
+        let found = find(HostKind::Linux, &path.display().to_string(), missing);
+        found.map(|found| (found.path, found.kind)).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// What tells a file or folder from all others of this computer, as long as something holds it.
+pub(crate) fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// What a file of this kind, neither file nor folder nor link, is called where nothing may be written to it.
 pub(crate) fn special_file(kind: std::fs::FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;

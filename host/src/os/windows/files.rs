@@ -48,6 +48,11 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
 }
 
+/// What tells a file or folder from all others of this computer: not in what Rust tells of one here.
+pub(crate) fn identity(_metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
+    None
+}
+
 /// What a file of this kind, neither file nor folder nor link, is called where nothing may be written to it.
 pub(crate) fn special_file(_kind: std::fs::FileType) -> &'static str {
     "to an irregular file"

@@ -18,7 +18,7 @@ pub(crate) use connect::connect;
 pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
 pub(crate) use files::{
-    bytes_taken, create_private_file, create_private_folder, free_space, open_directory, set_mode,
+    bytes_taken, create_private_file, create_private_folder, free_space, identity, open_directory, set_mode,
     special_file, symlink, sync_folder,
 };
 pub(crate) use limits::raise_open_files;
