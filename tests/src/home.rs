@@ -167,15 +167,14 @@ impl Home {
 
     /// The machine's engine. Only on `process`, where it can be seen from here.
     pub fn engine(&self) -> Result<Pid> {
-        let init = self.process("machine_pid")?.as_raw_nonzero();
-        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children"))?;
-        let is_engine = |pid: &&str| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).nth(1) == Some(b"engine".as_slice())
-        };
-        let pid =
-            children.split_whitespace().find(is_engine).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
-        pid.context("init has no engine")
+        let engine = children(self.process("machine_pid")?, "engine")?.pop();
+        engine.context("init has no engine")
+    }
+
+    /// Those who mount folders of this computer, as long as the engine that has started them is there. Only on
+    /// `process`.
+    pub fn pumps(&self) -> Result<Vec<Pid>> {
+        children(self.engine()?, "pump")
     }
 
     /// Kills it at once, and returns when it is gone.
@@ -225,8 +224,23 @@ impl Drop for Home {
     }
 }
 
+/// Processes of one kind that the process has started.
+fn children(parent: Pid, kind: &str) -> Result<Vec<Pid>> {
+    let parent = parent.as_raw_nonzero();
+    let mut found = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{parent}/task"))? {
+        for child in fs::read_to_string(thread?.path().join("children"))?.split_whitespace() {
+            let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            if line.split(|byte| *byte == 0).nth(1) == Some(kind.as_bytes()) {
+                found.extend(Pid::from_raw(child.parse()?));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Sends the signal and waits for the end; a process that does not end is killed, and the answer is `false`.
-fn end(process: Pid, signal: Signal) -> Result<bool> {
+pub fn end(process: Pid, signal: Signal) -> Result<bool> {
     let descriptor = pidfd_open(process, PidfdFlags::empty())?;
     pidfd_send_signal(&descriptor, signal)?;
     let mut ended = [PollFd::new(&descriptor, PollFlags::IN)];

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use holm_tests::command::Ran;
-use holm_tests::home::{Home, Machine, programs};
+use holm_tests::home::{Home, Machine, end, programs};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
 use rustix::process::{Signal, kill_process};
@@ -18,6 +18,7 @@ on_every_machine!(
     a_folder_of_the_computer_is_read_and_written_from_both_sides,
     a_watcher_in_a_container_is_told_what_is_changed_on_the_computer,
     a_socket_of_the_computer_is_relayed,
+    shares_that_overlap_see_each_others_changes,
 );
 
 fn started(machine: Machine) -> (holm_tests::registry::Registry, Home) {
@@ -191,6 +192,85 @@ fn a_socket_of_the_computer_is_relayed(machine: Machine) {
     let flags = ["-v", &bind(&socket, "/agent"), "-v", &bind(&programs(), "/programs:ro")];
     assert_eq!(shell(&home, &flags, &format!("{ask}; {ask}")).ok(), "answer 0\nanswer 1\n");
     serving.join().unwrap();
+}
+
+fn shares_that_overlap_see_each_others_changes(machine: Machine) {
+    let (_registry, home) = started(machine);
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    fs::write(folder.path().join("sub/f"), "old").unwrap();
+    // Three shares: all of it, all of it to be read, a part.
+    let (all, read, part) = (
+        bind(folder.path(), "/all"),
+        bind(folder.path(), "/read:ro"),
+        bind(&folder.path().join("sub"), "/part"),
+    );
+    let mut watcher = home
+        .command(&["run", "--rm", "--name", "watcher", "-v", &read, "-v", &part])
+        .args(["-v", &bind(&programs(), "/programs:ro"), "busybox"])
+        .args(["/programs/holm-probe", "watch", "/read/sub", "/part"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "watching");
+    // Each in its own time.
+    let mut told = |expected: &[&str]| {
+        let mut told: Vec<_> = expected.iter().map(|_| lines.next().unwrap().unwrap()).collect();
+        told.sort();
+        assert_eq!(told, expected);
+    };
+    home.docker(&["run", "-d", "--name", "writer", "-v", &all, "busybox", "sleep", "1000"]).ok();
+    let exec = |name: &str, line: &str| home.docker(&["exec", name, "sh", "-c", line]).ok();
+
+    assert_eq!(exec("watcher", "cat /read/sub/f /part/f"), "oldold");
+    exec("writer", "mkdir /all/sub/made");
+    told(&["/part CREATE made", "/read/sub CREATE made"]);
+    exec("writer", "truncate -s 2 /all/sub/f");
+    told(&["/part CLOSE_WRITE f", "/part MODIFY f", "/read/sub CLOSE_WRITE f", "/read/sub MODIFY f"]);
+    assert_eq!(exec("watcher", "cat /read/sub/f /part/f"), "olol");
+    // From the part to the others; its own kernel has told of it already.
+    exec("watcher", "mkdir /part/again");
+    told(&["/part CREATE again", "/read/sub CREATE again"]);
+    assert_eq!(exec("writer", "cat /all/sub/f; rmdir /all/sub/again"), "ol");
+    told(&["/part DELETE again", "/read/sub DELETE again"]);
+    assert_eq!(exec("watcher", "ls /read/sub /part | sort -u"), "\n/part:\n/read/sub:\nf\nmade\n");
+    home.docker(&["rm", "-f", "watcher", "writer"]).ok();
+    watcher.wait().unwrap();
+}
+
+#[test]
+fn a_killed_pump_means_errors_and_the_next_container_has_a_new_one() {
+    let (_registry, home) = started(Machine::Process);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "kept").unwrap();
+    let bound = bind(folder.path(), "/h");
+    let line = "exec 3< /h/file; cd /h; trap 'cat <&3; cat file; exit 7' TERM; echo ready; sleep 1000 & wait";
+    let mut user = home
+        .docker_command(&["run", "--rm", "--name", "user", "-v", &bound, "busybox", "sh", "-c", line])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(user.stdout.take().unwrap());
+    let mut ready = String::new();
+    output.read_line(&mut ready).unwrap();
+    assert_eq!(ready, "ready\n");
+
+    for pump in home.pumps().unwrap() {
+        end(pump, Signal::KILL).unwrap();
+    }
+    // Neither what is open, nor what is not, nor whoever comes anew to it.
+    let refused = home.docker(&["exec", "user", "ls", "/h"]).fails_with(1);
+    assert!(refused.contains("Transport endpoint is not connected"), "{refused}");
+    let seen = shell(&home, &["-v", &bound], "cat /h/file; echo more > /h/file");
+    assert_eq!(seen.ok(), "kept");
+    assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "more\n");
+    home.docker(&["stop", "user"]).ok();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!((rest.as_str(), user.wait().unwrap().code()), ("", Some(7)));
+    assert_eq!(home.holm(&["share", "list", "--format", "{{.Path}}"]).ok(), "");
 }
 
 #[test]
