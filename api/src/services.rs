@@ -23,6 +23,9 @@ pub const MOST_WAITING: usize = 64;
 /// Ports that one container may publish.
 pub const MOST_PORTS: usize = 16_384;
 
+/// Ports of the machine's own network that are shown on the computer at once.
+pub const MOST_SHOWN: usize = 512;
+
 /// Networks that a machine may have.
 pub const MOST_SUBNETS: usize = 4_096;
 
@@ -45,6 +48,9 @@ pub enum Ask {
     ClosePorts(ContainerId),
     /// Closes whatever belongs to other containers than these.
     Keep(Vec<ContainerId>),
+    /// Exactly these ports, on which programs of the machine's own network listen, are on the computer's loopback,
+    /// as far as they are free there. At most [`MOST_SHOWN`]. They are no container's: [`Ask::Keep`] leaves them.
+    ShowPorts(Vec<ShownPort>),
     /// Whether something is at a path of the computer's, as a container that is created names it.
     CheckPath(String),
     /// Lets a container reach a folder, a file or a socket of the computer's. Answered with [`Answer::Shared`].
@@ -149,6 +155,17 @@ pub struct Target {
     pub v4: Option<Ipv4Addr>,
     /// `None`: it has no IPv6; what comes over IPv6 goes to `v4`.
     pub v6: Option<Ipv6Addr>,
+}
+
+/// A port of the machine's own network, which has the same number on the computer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownPort {
+    /// What it carries.
+    pub protocol: Protocol,
+    /// Its number.
+    pub port: u16,
+    /// Where it listens.
+    pub target: Target,
 }
 
 /// What a published port carries.

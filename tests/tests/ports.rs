@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holm_tests::home::{Home, Machine};
 use holm_tests::on_every_machine;
@@ -21,6 +21,7 @@ on_every_machine!(
     clients_and_containers_talk_as_if_nothing_were_between_them,
     ports_are_freed_and_come_back,
     a_thousand_connections_are_open_at_once,
+    what_listens_on_the_machines_network_is_on_the_computers_loopback,
 );
 
 fn ready(machine: Machine) -> (Registry, Home) {
@@ -260,4 +261,49 @@ fn a_thousand_connections_are_open_at_once(machine: Machine) {
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(u32::from_be_bytes(answer), number as u32);
     }
+}
+
+fn what_listens_on_the_machines_network_is_on_the_computers_loopback(machine: Machine) {
+    let (_registry, home) = ready(machine);
+    // Numbers that nobody has, below those that systems give to clients.
+    let is_free = |base: &u16| (*base + 7..*base + 11).all(|port| TcpListener::bind(("::", port)).is_ok());
+    let mut bases = (10_000 + spare() % 1_000 * 20..32_000).step_by(20).filter(is_free);
+    let (one, two) = (bases.next().unwrap(), bases.next().unwrap());
+    let until = |what: &str, happens: &dyn Fn() -> bool| {
+        let end = Instant::now() + NEVER;
+        while !happens() {
+            assert!(Instant::now() < end, "{what}");
+            home.holm(&["ps", "-q"]).ok();
+        }
+    };
+    let here = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let taken = TcpListener::bind(here(one + 10)).unwrap();
+    home.holm(&["run", "-d", "--name", "one", "--network", "host", "echo", "/echo", &one.to_string()]).ok();
+    let theirs = ["--name", "two", "--network", "container:one", "echo", "/echo"];
+    home.holm(&[&["run", "-d"], &theirs[..], &[&two.to_string()]].concat()).ok();
+    for base in [one, two] {
+        until("nothing listens here", &|| TcpStream::connect(here(base + 7)).is_ok());
+        echoes(&mut connect(here(base + 7)), b"hello");
+        echoes(&mut connect(("::1".parse::<IpAddr>().unwrap(), base + 7).into()), b"hello");
+        assert_eq!(read(connect(here(base + 8))), "192.168.65.1");
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(NEVER)).unwrap();
+        client.send_to(b"hello", here(base + 7)).unwrap();
+        let mut answer = [0; 8];
+        assert_eq!(client.recv(&mut answer).unwrap(), 5);
+    }
+    // What another program has stays its own.
+    let mut client = connect(here(one + 10));
+    taken.accept().unwrap().0.write_all(b"mine").unwrap();
+    let mut word = [0; 4];
+    client.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"mine");
+    // The machine's network is still that of the other one.
+    home.holm(&["rm", "-f", "one"]).ok();
+    until("it stays", &|| TcpListener::bind(("0.0.0.0", one + 7)).is_ok());
+    echoes(&mut connect(here(two + 7)), b"hello");
+    home.holm(&["rm", "-f", "two"]).ok();
+    let freed =
+        || TcpListener::bind(("0.0.0.0", two + 7)).is_ok() && UdpSocket::bind(("::1", two + 7)).is_ok();
+    until("it stays", &freed);
 }

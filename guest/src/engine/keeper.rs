@@ -195,6 +195,7 @@ impl Keeper {
                     status.ports = ports;
                 });
                 self.follow(Event::Started { pid, at: Utc::now() }).await;
+                self.engine.look_for_listeners(&self.definition);
                 self.tell_networks("connect");
                 self.tell("start", []);
                 Ok(())

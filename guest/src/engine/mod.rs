@@ -34,6 +34,7 @@ mod recover;
 mod run;
 mod shared_memory;
 mod shares;
+mod shown;
 mod state;
 mod stats;
 mod stop;
@@ -106,6 +107,8 @@ pub(crate) struct Engine {
     network_names: networks::Names,
     /// What only the host can do.
     services: Services,
+    /// A container may have come to the machine's own network.
+    listening: tokio::sync::Notify,
     volumes: Arc<Volumes>,
     /// Held by the one prune of containers that may run.
     pruning_containers: tokio::sync::Mutex<()>,

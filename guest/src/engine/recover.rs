@@ -95,6 +95,7 @@ impl Engine {
             networks: Networks::open(&layout.networks(), &configure.routes, &in_use).await?,
             network_names: networks::Names::default(),
             services,
+            listening: tokio::sync::Notify::new(),
             volumes: Arc::new(volumes),
             pruning_containers: tokio::sync::Mutex::default(),
             pruning_volumes: tokio::sync::Mutex::default(),

@@ -101,10 +101,16 @@ async fn serve(
         async move { engine.resume().await }
     });
 
+    let showing = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.show_listeners().await }
+    });
+
     terminate.recv().await;
     resuming.abort();
     // Clients are served while containers stop: they wait for just that.
     engine.shut_down().await;
+    showing.abort();
     servers.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }

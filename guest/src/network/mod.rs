@@ -13,6 +13,7 @@ mod bridge;
 mod counters;
 pub mod dns;
 mod endpoint;
+mod listeners;
 mod namespace;
 pub mod netfilter;
 mod netlink;
@@ -23,6 +24,7 @@ pub use addresses::{Addresses, Refused};
 pub use bridge::{Bridge, Switches, route};
 pub use counters::{Counters, counters};
 pub use endpoint::{Endpoint, Family, MacAddress, Place, way_out};
+pub use listeners::shown_ports;
 pub use namespace::Namespace;
 pub use uplink::Uplink;
 

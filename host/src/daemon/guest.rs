@@ -128,6 +128,10 @@ impl Serve for Requests {
                 self.shares.keep(&containers);
                 Answer::Done
             }
+            Ask::ShowPorts(ports) => match self.ports.show(&ports).await {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Refused { message: error.to_string() },
+            },
             Ask::CheckPath(path) => self.look(move |shares| shares.check(&path).map(|()| Answer::Done)).await,
             Ask::Share(wish) => self.look(move |shares| shares.share(wish).map(Answer::Shared)).await,
             Ask::Unshare(user) => Answer::Ended(self.shares.unshare(&user)),

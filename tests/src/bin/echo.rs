@@ -1,7 +1,8 @@
 //! The one program of the image `echo`: a server for tests of published ports, on IPv4 and IPv6.
 //!
 //! TCP: 7 sends back what comes and ends when the client has; 8 tells the client its address; 9 resets whoever says
-//! something; 10 reads nothing. UDP: 7 sends back what comes. It says `ready` when all of them listen.
+//! something; 10 reads nothing. UDP: 7 sends back what comes. It says `ready` when all of them listen. A number as
+//! its argument is added to all ports.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
@@ -13,10 +14,11 @@ use rustix::net::sockopt::set_socket_linger;
 const STACK: usize = 64 << 10;
 
 fn main() -> io::Result<()> {
-    let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 7))?;
+    let base: u16 = std::env::args().nth(1).map_or(Ok(0), |text| text.parse().map_err(io::Error::other))?;
+    let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, base + 7))?;
     let mut all = vec![thread::spawn(move || datagrams(&udp))];
     for (port, talk) in [(7, echo as fn(TcpStream) -> io::Result<()>), (8, tell), (9, reset), (10, ignore)] {
-        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))?;
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, base + port))?;
         all.push(thread::spawn(move || serve(&listener, talk)));
     }
     println!("ready");

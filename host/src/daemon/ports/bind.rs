@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use holm_api::services::Protocol;
 use socket2::{Domain, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 use crate::os;
 
@@ -16,8 +16,8 @@ const BACKLOG: i32 = 4_096;
 pub(super) enum Socket {
     /// And listens.
     Tcp(TcpListener),
-    /// Not in tokio's hands yet.
-    Udp(std::net::UdpSocket),
+    /// For datagrams.
+    Udp(UdpSocket),
 }
 
 /// Binds a socket of this address alone: an IPv6 one takes no IPv4. Needs a tokio runtime.
@@ -41,7 +41,7 @@ pub(super) fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<Socket
         // Not reused: two sockets would share the port, and one of them get nothing.
         Protocol::Udp => {
             socket.bind(&address.into())?;
-            Ok(Socket::Udp(socket.into()))
+            Ok(Socket::Udp(UdpSocket::from_std(socket.into())?))
         }
     }
 }

@@ -6,10 +6,14 @@
 //!             ► a task a TCP listener (accept) ─┐
 //!             ► UDP sockets ────────────────────┴► net::inlet ► the gateway opens flows to the container
 //! ```
+//!
+//! `shown` has those of programs that share the machine's own network: they are on the loopback only, and one
+//! that is taken fails nobody.
 
 mod accept;
 mod bind;
 mod choose;
+mod shown;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -19,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use holm_api::ContainerId;
-use holm_api::services::{BoundPort, MOST_PORTS, MOST_SUBNETS, OpenPorts, PortWish, Target};
+use holm_api::services::{BoundPort, MOST_PORTS, MOST_SHOWN, MOST_SUBNETS, OpenPorts, PortWish, Target};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,6 +31,7 @@ use tracing::warn;
 
 use self::bind::Socket;
 use self::choose::{Taken, groups};
+use self::shown::Shown;
 use super::net::inlet::{Order, Owner, Sender};
 use crate::os;
 
@@ -48,6 +53,8 @@ pub(super) enum PortsError {
     Range(u16, u16),
     #[error("a container cannot publish more than {MOST_PORTS} ports")]
     TooMany,
+    #[error("no more than {MOST_SHOWN} ports of the machine's own network can be shown")]
+    TooManyShown,
 }
 
 /// The kernel's errors in the words that Go has for them.
@@ -80,6 +87,8 @@ struct Opened {
 /// All published ports of one machine. Dropping it closes them.
 pub(super) struct Ports {
     table: Mutex<HashMap<ContainerId, Opened>>,
+    /// Those of the machine's own network.
+    shown: Mutex<Shown>,
     /// The last number that was handed out where any would do.
     last: Mutex<u16>,
     owners: AtomicU64,
@@ -89,11 +98,21 @@ pub(super) struct Ports {
 impl Ports {
     /// None yet. What comes through them goes to `gateway`.
     pub(super) fn new(gateway: Sender) -> Self {
-        Self { table: Mutex::default(), last: Mutex::new(0), owners: AtomicU64::new(1), gateway }
+        Self {
+            table: Mutex::default(),
+            shown: Mutex::default(),
+            last: Mutex::new(0),
+            owners: AtomicU64::new(1),
+            gateway,
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<ContainerId, Opened>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_owner(&self) -> Owner {
+        Owner(self.owners.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Opens all that is wished for, or nothing. What is open already under the same wish stays as it is. Needs a
@@ -108,7 +127,7 @@ impl Ports {
             Some((false, _)) => self.close(&wish.container).await,
             None => {}
         }
-        let owner = Owner(self.owners.fetch_add(1, Ordering::Relaxed));
+        let owner = self.new_owner();
         let (bound, datagrams) = self.bind(wish, owner)?;
         for order in datagrams {
             // It ends only with the machine, and then nobody is left to be told.
@@ -131,8 +150,6 @@ impl Ports {
         for (port, socket) in sockets {
             let Some(target) = target_of(&wish.target, port.address) else { continue };
             let target = SocketAddr::new(target, port.container_port);
-            let late =
-                |cause| PortsError::Bind { binding: binding(&port, &wish.target), port: port.port, cause };
             match socket {
                 Socket::Tcp(listener) => {
                     let gateway = self.gateway.clone();
@@ -140,7 +157,6 @@ impl Ports {
                     listeners.push(AbortOnDropHandle::new(tokio::spawn(accepting)));
                 }
                 Socket::Udp(socket) => {
-                    let socket = tokio::net::UdpSocket::from_std(socket).map_err(late)?;
                     datagrams.push(Order::Datagrams { socket, target, inside: inside.clone(), owner });
                 }
             }

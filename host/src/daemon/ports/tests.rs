@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
 use tokio::net::TcpStream;
 
-use holm_api::services::Protocol;
+use holm_api::services::{Protocol, ShownPort};
 
 use super::*;
 use crate::daemon::net::inlet::Inlet;
@@ -161,4 +161,77 @@ fn a_low_port_that_is_refused_comes_with_the_way_out() {
         text.starts_with("failed to bind host port for 0.0.0.0:80:172.17.0.2:80/tcp: permission denied ("),
         "{text}"
     );
+}
+
+fn shown(protocol: Protocol, port: u16, v4: [u8; 4]) -> ShownPort {
+    ShownPort { protocol, port, target: Target { v4: Some(v4.into()), v6: None } }
+}
+
+#[tokio::test]
+async fn ports_of_the_machines_network_are_on_the_loopback_while_they_are_listed() {
+    let (ports, inlet) = ports();
+    let number = spare();
+    ports.show(&[shown(Protocol::Tcp, number, [192, 168, 65, 3])]).await.unwrap();
+    for loopback in ["127.0.0.1", "::1"] {
+        let _client = TcpStream::connect((loopback, number)).await.unwrap();
+        let Order::Connection(arrival) = order(&inlet).await else { panic!("something else") };
+        assert_eq!(arrival.target, SocketAddr::from(([192, 168, 65, 3], number)), "{loopback}");
+    }
+    // Nobody but the computer itself reaches them.
+    TcpListener::bind(("127.0.0.2", number)).unwrap();
+    // They are no container's.
+    ports.keep(&[]).await;
+    ports.show(&[shown(Protocol::Tcp, number, [192, 168, 65, 3])]).await.unwrap();
+    assert!(TcpListener::bind(("127.0.0.1", number)).is_err());
+    let gateway = async {
+        for _ in 0..2 {
+            assert!(matches!(order(&inlet).await, Order::Close { .. }));
+        }
+    };
+    let (hidden, ()) = tokio::join!(ports.show(&[]), gateway);
+    hidden.unwrap();
+    TcpListener::bind(("127.0.0.1", number)).unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_listens_elsewhere_now_leads_there() {
+    let (ports, inlet) = ports();
+    let number = spare();
+    let port = |last| [shown(Protocol::Udp, number, [172, 17, 0, last])];
+    let targets = async |count: usize| {
+        let mut targets = Vec::new();
+        while targets.len() < count {
+            if let Order::Datagrams { target, .. } = order(&inlet).await {
+                targets.push(target.to_string());
+            }
+        }
+        targets
+    };
+    for last in [1, 2] {
+        let port = port(last);
+        let (shown, targets) = tokio::join!(ports.show(&port), targets(2));
+        shown.unwrap();
+        assert_eq!(targets, [0, 1].map(|_| format!("172.17.0.{last}:{number}")));
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_fails_nobody_and_is_had_when_it_is_free() {
+    let (ports, _inlet) = ports();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, free) = (other.local_addr().unwrap().port(), spare());
+    let both = [taken, free].map(|number| shown(Protocol::Tcp, number, [192, 168, 65, 3]));
+    ports.show(&both).await.unwrap();
+    assert!(TcpListener::bind(("127.0.0.1", free)).is_err());
+    drop(other);
+    TcpListener::bind(("127.0.0.1", taken)).unwrap();
+    ports.show(&both).await.unwrap();
+    assert!(TcpListener::bind(("127.0.0.1", taken)).is_err());
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_refused() {
+    let (ports, _inlet) = ports();
+    let many = vec![shown(Protocol::Tcp, 1, [192, 168, 65, 3]); MOST_SHOWN + 1];
+    assert!(matches!(ports.show(&many).await, Err(PortsError::TooManyShown)));
 }
