@@ -108,7 +108,7 @@ mod tests {
             protocol: IpProtocol::Udp,
             ident,
         };
-        Fragment { whole, offset, payload, more }
+        Fragment { whole, offset, hop_limit: 64, payload, more }
     }
 
     #[test]
@@ -171,7 +171,8 @@ mod fuzz {
                     ident: u32::from(ident % 4),
                 };
                 let offset = usize::from(offset % 64) * 8;
-                let whole = fragments.add(&Fragment { whole, offset, payload, more: *more }, now);
+                let whole =
+                    fragments.add(&Fragment { whole, offset, hop_limit: 64, payload, more: *more }, now);
                 assert!(whole.is_none_or(|bytes| bytes.len() <= LONGEST));
             }
         });

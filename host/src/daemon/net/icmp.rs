@@ -1,15 +1,18 @@
 //! ICMP and ICMPv6 messages to the guest (RFC 792, RFC 4443): "unreachable" in the words of the host's own
-//! error, so that a program in a container fails as fast and for the same reason as one on the host; and echo.
+//! error, so that a program in a container fails as fast and for the same reason as one on the host; "time exceeded",
+//! so that `traceroute` sees the gateway; and echo.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use holm_api::network::{GATEWAY_V4, GATEWAY_V6};
 use smoltcp::wire::{
     IPV4_HEADER_LEN, IPV6_HEADER_LEN, Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet, IpAddress,
     IpProtocol, Ipv4Packet, Ipv6Address, Ipv6Packet,
 };
 
 use super::downlink::Downlink;
+use super::packet::IpPacket;
 
 /// Bytes of an ICMP header, echo's identifier and sequence number included.
 pub(super) const HEADER: usize = 8;
@@ -88,9 +91,44 @@ impl Quote {
 /// Tells the guest that what it sent cannot be delivered. It comes from the address it was sent to, for the
 /// gateway cannot know which router on the way refused.
 pub(super) fn send_unreachable(downlink: &mut Downlink, quote: &Quote, why: Unreachable) {
-    let (from, to) = (quote.destination, quote.source);
-    match (quote.source, quote.destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+    let message = Message {
+        from: quote.destination,
+        v4: (Icmpv4Message::DstUnreachable, why.code_v4()),
+        v6: (Icmpv6Message::DstUnreachable, why.code_v6()),
+    };
+    send_error(downlink, quote, &message);
+}
+
+/// Tells the guest, in the gateway's name, that a packet's hops were used up here. An error is not answered with
+/// another one (RFC 1122, 3.2.2), and what is cut short by its sender cannot be told apart by it.
+pub(super) fn answer_expired(downlink: &mut Downlink, packet: &IpPacket<'_>) {
+    let (source, destination, protocol) = (packet.source, packet.destination, packet.protocol);
+    let v4 = source.is_ipv4();
+    let is_error = matches!(protocol, IpProtocol::Icmp | IpProtocol::Icmpv6)
+        && parse_echo(packet.payload, v4, Kind::Request).is_none();
+    if let Some(start) = packet.payload.first_chunk()
+        && !is_error
+    {
+        let message = Message {
+            from: if v4 { GATEWAY_V4.into() } else { GATEWAY_V6.into() },
+            v4: (Icmpv4Message::TimeExceeded, 0),
+            v6: (Icmpv6Message::TimeExceeded, 0),
+        };
+        send_error(downlink, &Quote { source, destination, protocol, start: *start }, &message);
+    }
+}
+
+/// An error: who says it, its type and its code.
+struct Message {
+    from: IpAddr,
+    v4: (Icmpv4Message, u8),
+    v6: (Icmpv6Message, u8),
+}
+
+fn send_error(downlink: &mut Downlink, quote: &Quote, message: &Message) {
+    let (from, to) = (message.from, quote.source);
+    match (quote.source, quote.destination, from) {
+        (IpAddr::V4(source), IpAddr::V4(destination), _) => {
             downlink.icmp(from, to, HEADER + IPV4_HEADER_LEN + QUOTED, |bytes| {
                 bytes.fill(0);
                 let mut inner = Ipv4Packet::new_unchecked(&mut bytes[HEADER..]);
@@ -104,12 +142,12 @@ pub(super) fn send_unreachable(downlink: &mut Downlink, quote: &Quote, why: Unre
                 inner.fill_checksum();
                 bytes[HEADER + IPV4_HEADER_LEN..].copy_from_slice(&quote.start);
                 let mut packet = Icmpv4Packet::new_unchecked(bytes);
-                packet.set_msg_type(Icmpv4Message::DstUnreachable);
-                packet.set_msg_code(why.code_v4());
+                packet.set_msg_type(message.v4.0);
+                packet.set_msg_code(message.v4.1);
                 packet.fill_checksum();
             });
         }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+        (IpAddr::V6(source), IpAddr::V6(destination), IpAddr::V6(sender)) => {
             downlink.icmp(from, to, HEADER + IPV6_HEADER_LEN + QUOTED, |bytes| {
                 bytes.fill(0);
                 let mut inner = Ipv6Packet::new_unchecked(&mut bytes[HEADER..]);
@@ -121,9 +159,9 @@ pub(super) fn send_unreachable(downlink: &mut Downlink, quote: &Quote, why: Unre
                 inner.set_dst_addr(destination);
                 bytes[HEADER + IPV6_HEADER_LEN..].copy_from_slice(&quote.start);
                 let mut packet = Icmpv6Packet::new_unchecked(bytes);
-                packet.set_msg_type(Icmpv6Message::DstUnreachable);
-                packet.set_msg_code(why.code_v6());
-                packet.fill_checksum(&destination, &source);
+                packet.set_msg_type(message.v6.0);
+                packet.set_msg_code(message.v6.1);
+                packet.fill_checksum(&sender, &source);
             });
         }
         _ => {}

@@ -15,6 +15,8 @@ pub(super) struct IpPacket<'a> {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) protocol: IpProtocol,
+    /// Routers that it may pass yet, this one included.
+    pub(super) hop_limit: u8,
     pub(super) payload: &'a [u8],
 }
 
@@ -25,6 +27,7 @@ pub(super) struct Fragment<'a> {
     pub(super) whole: Whole,
     /// Where it stands in that one's payload.
     pub(super) offset: usize,
+    pub(super) hop_limit: u8,
     pub(super) payload: &'a [u8],
     /// It is not the last.
     pub(super) more: bool,
@@ -57,13 +60,14 @@ fn parse_v4(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable<'_>> {
     }
     let (source, destination, protocol) =
         (packet.src_addr().into(), packet.dst_addr().into(), packet.next_header());
+    let hop_limit = packet.hop_limit();
     let payload = bytes.get(header..total).ok_or(Unreadable::Malformed)?;
     let (offset, more) = (usize::from(packet.frag_offset()), packet.more_frags());
     if more || offset != 0 {
         let whole = Whole { source, destination, protocol, ident: packet.ident().into() };
-        return Err(Unreadable::Fragment(Fragment { whole, offset, payload, more }));
+        return Err(Unreadable::Fragment(Fragment { whole, offset, hop_limit, payload, more }));
     }
-    Ok(IpPacket { source, destination, protocol, payload })
+    Ok(IpPacket { source, destination, protocol, hop_limit, payload })
 }
 
 /// Extension headers are not followed: an ordinary program's packets have none, fragments aside.
@@ -73,19 +77,21 @@ fn parse_v6(bytes: &[u8]) -> Result<IpPacket<'_>, Unreadable<'_>> {
     let payload = payload.ok_or(Unreadable::Malformed)?;
     let (source, destination) = (packet.src_addr().into(), packet.dst_addr().into());
     if packet.next_header() == IpProtocol::Ipv6Frag {
-        return Err(fragment_v6(source, destination, payload));
+        return Err(fragment_v6(source, destination, packet.hop_limit(), payload));
     }
-    Ok(IpPacket { source, destination, protocol: packet.next_header(), payload })
+    let (protocol, hop_limit) = (packet.next_header(), packet.hop_limit());
+    Ok(IpPacket { source, destination, protocol, hop_limit, payload })
 }
 
 /// RFC 8200, 4.5: next header, reserved, offset and flags, identification.
-fn fragment_v6(source: IpAddr, destination: IpAddr, payload: &[u8]) -> Unreadable<'_> {
+fn fragment_v6(source: IpAddr, destination: IpAddr, hop_limit: u8, payload: &[u8]) -> Unreadable<'_> {
     let Some(([next, _, high, low, ident @ ..], payload)) = payload.split_first_chunk::<8>() else {
         return Unreadable::Malformed;
     };
     let place = u16::from_be_bytes([*high, *low]);
     let whole = Whole { source, destination, protocol: (*next).into(), ident: u32::from_be_bytes(*ident) };
-    Unreadable::Fragment(Fragment { whole, offset: (place & !7).into(), payload, more: place & 1 == 1 })
+    let (offset, more) = ((place & !7).into(), place & 1 == 1);
+    Unreadable::Fragment(Fragment { whole, offset, hop_limit, payload, more })
 }
 
 #[cfg(test)]

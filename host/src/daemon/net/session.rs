@@ -22,7 +22,7 @@ use super::inlet::{Inlet, Order};
 use super::packet::{IpPacket, Unreadable, parse};
 use super::ping::Ping;
 use super::ready::{Id, ReadyQueue};
-use super::route::acceptable_source;
+use super::route::{Route, acceptable_source, route};
 use super::stats::{Counters, count, set};
 use super::tcp::Tcp;
 use super::timers::Timers;
@@ -132,7 +132,8 @@ impl Switch {
                 count(&self.core.counters.fragments);
                 if let Some(payload) = self.fragments.add(&piece, Instant::now()) {
                     let Whole { source, destination, protocol, .. } = piece.whole;
-                    self.deliver(&IpPacket { source, destination, protocol, payload: &payload });
+                    let hop_limit = piece.hop_limit;
+                    self.deliver(&IpPacket { source, destination, protocol, hop_limit, payload: &payload });
                 }
             }
             Err(Unreadable::Fragment(_)) => count(&self.core.counters.refused),
@@ -155,6 +156,10 @@ impl Switch {
 
     fn deliver(&mut self, packet: &IpPacket<'_>) {
         let v4 = packet.source.is_ipv4();
+        // The gateway is a router to whatever is outside; what it has itself, it does not pass on.
+        if packet.hop_limit <= 1 && matches!(route(packet.destination), Route::Outside(_)) {
+            return icmp::answer_expired(&mut self.core.downlink, packet);
+        }
         match packet.protocol {
             IpProtocol::Tcp => self.tcp.on_packet(packet, &mut self.core),
             IpProtocol::Udp => self.udp.on_packet(packet, &mut self.core),

@@ -4,14 +4,14 @@ mod guest;
 mod packets;
 mod published;
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use hickory_resolver::proto::op::{Message, Query};
 use hickory_resolver::proto::rr::{Name, RecordType};
-use holm_api::network::{GATEWAY_V4, HOST_V4, HOST_V6};
+use holm_api::network::{GATEWAY_V4, GATEWAY_V6, HOST_V4, HOST_V6};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
-use smoltcp::wire::{Icmpv4Packet, IpProtocol, TcpPacket, UdpPacket};
+use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet, IpProtocol, TcpPacket, UdpPacket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -434,4 +434,61 @@ async fn garbage_is_counted_and_changes_nothing() {
     let stats = guest.stats();
     assert_eq!((stats.malformed, stats.fragments, stats.refused), (3, 1, 1));
     assert_eq!((stats.tcp_flows, stats.udp_flows), (0, 0));
+}
+
+#[tokio::test]
+async fn a_packet_at_its_last_hop_ends_at_the_gateway_which_says_so() {
+    let mut guest = Guest::new();
+    let far = Ipv4Addr::new(203, 0, 113, 9);
+    let sent = [
+        packets::udp(GUEST, at(far, 33_434), b"probe"),
+        packets::syn(GUEST, at(far, 80)),
+        packets::echo(*GUEST.ip(), far, 77),
+    ];
+    for sent in sent.map(packets::at_its_last_hop) {
+        guest.send(&sent).await;
+        let bytes = guest.receive().await;
+        let packet = parse(&bytes).unwrap();
+        assert_eq!((packet.source, packet.destination), (GATEWAY_V4.into(), (*GUEST.ip()).into()));
+        let message = Icmpv4Packet::new_checked(packet.payload).unwrap();
+        assert_eq!((message.msg_type().into(), message.msg_code()), (11u8, 0));
+        assert!(message.verify_checksum());
+        let quoted = &packet.payload[8..];
+        assert_eq!(
+            (&quoted[12..20], &quoted[20..28]),
+            (&sent[12..20], &sent[20..28]),
+            "ends, and first bytes"
+        );
+    }
+    assert_eq!((guest.stats().udp_flows, guest.stats().tcp_flows, guest.stats().ping_flows), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_packet_at_its_last_hop_ends_so_on_ipv6() {
+    let mut guest = Guest::new();
+    let (source, far): (Ipv6Addr, Ipv6Addr) = (CONTAINER_V6.parse().unwrap(), "2001:db8::9".parse().unwrap());
+    let datagram = [0x13, 0x88, 0x82, 0x9a, 0, 8, 0, 0];
+    guest.send(&packets::at_its_last_hop(packets::ip_v6(source, far, IpProtocol::Udp, &datagram))).await;
+    let bytes = guest.receive().await;
+    let packet = parse(&bytes).unwrap();
+    assert_eq!((packet.source, packet.destination), (GATEWAY_V6.into(), source.into()));
+    let message = Icmpv6Packet::new_checked(packet.payload).unwrap();
+    assert_eq!((message.msg_type().into(), message.msg_code()), (3u8, 0));
+    assert!(message.verify_checksum(&GATEWAY_V6, &source));
+    assert_eq!(packet.payload[48..56], datagram);
+}
+
+#[tokio::test]
+async fn at_its_last_hop_the_gateway_is_reached_and_no_error_is_answered_with_one() {
+    let mut guest = Guest::new();
+    let far = Ipv4Addr::new(203, 0, 113, 9);
+    let error = packets::ip(*GUEST.ip(), far, IpProtocol::Icmp, &[3, 3, 0, 0, 0, 0, 0, 0]);
+    let multicast = packets::udp(GUEST, at(Ipv4Addr::new(239, 255, 255, 250), 1_900), b"x");
+    let echo = packets::echo(*GUEST.ip(), GATEWAY_V4, 77);
+    for sent in [error, multicast, echo].map(packets::at_its_last_hop) {
+        guest.send(&sent).await;
+    }
+    let bytes = guest.receive().await;
+    let packet = parse(&bytes).unwrap();
+    assert_eq!((packet.source, packet.payload[0]), (GATEWAY_V4.into(), 0), "the reply of the last one");
 }

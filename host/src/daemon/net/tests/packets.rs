@@ -1,8 +1,8 @@
 //! Packets that no well-behaved stack would send, made by hand.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use smoltcp::wire::{IpProtocol, Ipv4Packet, TcpPacket, UdpPacket};
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 /// An IPv4 packet.
 pub(super) fn ip(source: Ipv4Addr, destination: Ipv4Addr, protocol: IpProtocol, payload: &[u8]) -> Vec<u8> {
@@ -18,6 +18,37 @@ pub(super) fn ip(source: Ipv4Addr, destination: Ipv4Addr, protocol: IpProtocol, 
     packet.set_src_addr(source);
     packet.set_dst_addr(destination);
     packet.fill_checksum();
+    bytes
+}
+
+/// The same packet with one router left to pass.
+pub(super) fn at_its_last_hop(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes[0] >> 4 == 6 {
+        bytes[7] = 1;
+    } else {
+        let mut packet = Ipv4Packet::new_unchecked(&mut bytes[..]);
+        packet.set_hop_limit(1);
+        packet.fill_checksum();
+    }
+    bytes
+}
+
+/// An IPv6 packet.
+pub(super) fn ip_v6(
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    protocol: IpProtocol,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut bytes = vec![0; 40];
+    bytes.extend_from_slice(payload);
+    let mut packet = Ipv6Packet::new_unchecked(&mut bytes[..]);
+    packet.set_version(6);
+    packet.set_payload_len(payload.len() as u16);
+    packet.set_hop_limit(64);
+    packet.set_next_header(protocol);
+    packet.set_src_addr(source);
+    packet.set_dst_addr(destination);
     bytes
 }
 
