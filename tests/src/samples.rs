@@ -1,5 +1,6 @@
 //! The images that tests, demo and benchmarks pull: `hello-world`, `busybox`, and large ones with many layers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -39,20 +40,26 @@ pub fn echo() -> Result<Image> {
     Image::new(vec![layer], json!({ "Cmd": ["/echo"], "ExposedPorts": { "7/tcp": {}, "7/udp": {} } }))
 }
 
-/// A program of this computer with the libraries that it needs, as the entry point.
-pub fn of_program(path: &str) -> Result<Image> {
-    let listed = Command::new("ldd").arg(path).output().context("ldd does not run")?;
-    ensure!(listed.status.success(), "{path}: {}", String::from_utf8_lossy(&listed.stderr));
-    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)`, or the loader's path alone.
-    let listed = String::from_utf8_lossy(&listed.stdout);
-    let libraries =
-        listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
-    let mut layer = Layer::default().entry(EntryType::Directory, "tmp/", 0o1777, None, &[]);
-    for file in std::iter::once(path).chain(libraries) {
-        let content = fs::read(file).with_context(|| file.to_owned())?;
-        layer = layer.file(file.trim_start_matches('/'), 0o755, &content);
+/// Programs of this computer, each with the name that it has in the image, and the libraries that they need.
+pub fn of_programs(programs: &[(&str, &str)], entry: &[&str]) -> Result<Image> {
+    let mut files = BTreeMap::new();
+    for (path, name) in programs {
+        let listed = Command::new("ldd").arg(path).output().context("ldd does not run")?;
+        ensure!(listed.status.success(), "{path}: {}", String::from_utf8_lossy(&listed.stderr));
+        files.insert((*name).to_owned(), (*path).to_owned());
+        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f…)`, or the loader's path alone.
+        for line in String::from_utf8_lossy(&listed.stdout).lines() {
+            if let Some(library) = line.split_whitespace().find(|word| word.starts_with('/')) {
+                files.insert(library.to_owned(), library.to_owned());
+            }
+        }
     }
-    Image::new(vec![layer], json!({ "Entrypoint": [path] }))
+    let mut layer = Layer::default().entry(EntryType::Directory, "tmp/", 0o1777, None, &[]);
+    for (name, path) in files {
+        let content = fs::read(&path).with_context(|| path.clone())?;
+        layer = layer.file(name.trim_start_matches('/'), 0o755, &content);
+    }
+    Image::new(vec![layer], json!({ "Entrypoint": entry, "Env": [SEARCH_PATH] }))
 }
 
 /// `busybox`: a shell with a few hundred commands, users and groups.
@@ -141,14 +148,14 @@ mod tests {
 
     #[test]
     fn a_program_comes_with_its_loader_and_libraries() {
-        let image = of_program("/bin/sh").unwrap();
+        let image = of_programs(&[("/bin/sh", "/bin/shell")], &["/bin/shell"]).unwrap();
         let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(image.layers[0].bytes.as_slice()));
         let names: Vec<String> = tar
             .entries()
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().display().to_string())
             .collect();
-        for wanted in ["bin/sh", "/ld-linux", "/libc.so"] {
+        for wanted in ["bin/shell", "/ld-linux", "/libc.so"] {
             assert!(names.iter().any(|name| name.contains(wanted)), "{names:?}");
         }
     }

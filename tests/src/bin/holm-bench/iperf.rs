@@ -15,7 +15,8 @@ pub(crate) const LISTENS: &str = "Server listening";
 
 /// iperf3 as the only program of an image.
 pub(crate) fn image() -> Result<Image> {
-    samples::of_program("/usr/bin/iperf3").context("is iperf3 installed? `.ci/deps bench` does it")
+    const PATH: &str = "/usr/bin/iperf3";
+    samples::of_programs(&[(PATH, PATH)], &[PATH]).context("is iperf3 installed? `.ci/deps bench` does it")
 }
 
 /// Arguments of a server.
@@ -26,6 +27,13 @@ pub(crate) fn server(port: &str) -> [&str; 4] {
 /// Arguments of a client that answers in JSON.
 pub(crate) fn client<'a>(host: &'a str, port: &'a str) -> [&'a str; 7] {
     ["--client", host, "--port", port, "--time", SECONDS, "--json"]
+}
+
+/// Serves from here.
+pub(crate) fn serve(port: &str) -> Result<Server> {
+    let mut command = Command::new("iperf3");
+    command.args(server(port));
+    Server::start(command, LISTENS)
 }
 
 /// Sends from here: bits a second that arrived.

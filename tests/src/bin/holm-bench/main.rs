@@ -5,6 +5,7 @@ mod boot;
 mod containers;
 mod dockerd;
 mod folders;
+mod gvproxy;
 mod iperf;
 mod many;
 mod measure;
@@ -23,7 +24,7 @@ use crate::measure::Finding;
 /// Its name on the command line, and what it measures.
 type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
 
-const ALL: [Benchmark; 8] = [
+const ALL: [Benchmark; 9] = [
     ("boot", boot::measure),
     ("run", run::measure),
     ("pull", pull::measure),
@@ -31,6 +32,7 @@ const ALL: [Benchmark; 8] = [
     ("containers", containers::measure),
     ("many", many::measure),
     ("network", network::measure),
+    ("gvproxy", gvproxy::measure),
     ("folders", folders::measure),
 ];
 

@@ -41,7 +41,7 @@ pub(crate) fn measure() -> Result<Vec<Finding>> {
 }
 
 /// A home that has the images.
-fn prepared() -> Result<(Registry, Home)> {
+pub(crate) fn prepared() -> Result<(Registry, Home)> {
     let (registry, home) = ready(Machine::Process)?;
     for (name, image) in [("iperf3", iperf::image()?), ("echo", samples::echo()?)] {
         registry.push_index(&format!("library/{name}"), "latest", &for_two_platforms(image)?)?;
@@ -51,7 +51,7 @@ fn prepared() -> Result<(Registry, Home)> {
 }
 
 /// Runs a container in the background, and returns when it has said `word`.
-fn serve(home: &Home, name: &str, options: &[&str], arguments: &[&str], word: &str) -> Result<()> {
+pub(crate) fn serve(home: &Home, name: &str, options: &[&str], arguments: &[&str], word: &str) -> Result<()> {
     home.holm(&[&["run", "-d", "--name", name], options, arguments].concat()).ok();
     let end = Instant::now() + NEVER;
     while !home.holm(&["logs", name]).ok().contains(word) {
@@ -67,23 +67,13 @@ fn published(home: &Home, name: &str, port: u16) -> Result<SocketAddr> {
 
 /// One stream to a published port and one from a container to this computer.
 fn streams(home: &Home, veth: &Veth) -> Result<Vec<Finding>> {
-    let port = published(home, "speed", 5201)?.port().to_string();
-    let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port().to_string();
-    let iperf_server = |port: &str| {
-        let mut command = Command::new("iperf3");
-        command.args(iperf::server(port));
-        Server::start(command, iperf::LISTENS)
-    };
-    let _host = iperf_server(&own)?;
-    let _far = veth.far.within(|| iperf_server(IPERF_PORT))?;
+    let outward = Outward::new()?;
+    let _far = veth.far.within(|| iperf::serve(IPERF_PORT))?;
     let far = Veth::FAR.to_string();
     let mut speeds = [const { Vec::new() }; 3];
     for _ in 0..TIMES {
-        speeds[0].push(iperf::send("127.0.0.1", &port)?);
-        let sent = home.holm(
-            &[&["run", "--rm", "iperf3"], iperf::client("host.docker.internal", &own).as_slice()].concat(),
-        );
-        speeds[1].push(iperf::arrived(sent.stdout.as_bytes())?);
+        speeds[0].push(inward(home, "speed")?);
+        speeds[1].push(outward.send(home, &[])?);
         speeds[2].push(veth.near.within(|| iperf::send(&far, IPERF_PORT))?);
     }
     let [inward, outward, veth] = speeds.map(|speeds| median(&speeds));
@@ -92,6 +82,32 @@ fn streams(home: &Home, veth: &Veth) -> Result<Vec<Finding>> {
         Finding::of_speeds("one stream, computer to published port : veth", inward, veth, Some(least)),
         Finding::of_speeds("one stream, container to computer : veth", outward, veth, Some(least)),
     ])
+}
+
+/// Sends to the published port of a container that serves iperf3: bits a second.
+pub(crate) fn inward(home: &Home, container: &str) -> Result<f64> {
+    let place = published(home, container, 5201)?;
+    iperf::send(&place.ip().to_string(), &place.port().to_string())
+}
+
+/// An iperf3 server on this computer's loopback, for containers to send to.
+pub(crate) struct Outward {
+    _server: Server,
+    port: String,
+}
+
+impl Outward {
+    pub(crate) fn new() -> Result<Outward> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port().to_string();
+        Ok(Outward { _server: iperf::serve(&port)?, port })
+    }
+
+    /// Sends from a container of its own: bits a second.
+    pub(crate) fn send(&self, home: &Home, options: &[&str]) -> Result<f64> {
+        let client = iperf::client("host.docker.internal", &self.port);
+        let sent = home.holm(&[&["run", "--rm"], options, &["iperf3"], client.as_slice()].concat());
+        iperf::arrived(sent.stdout.as_bytes()).with_context(|| sent.to_string())
+    }
 }
 
 /// What a published port adds to a round trip of 64 bytes.
