@@ -1,141 +1,110 @@
-//! A folder of the computer on a direct mount of our file server, against the folder itself: what the server and the
-//! ABI cost, without a guest or a transport.
+//! A folder of the computer, as a direct mount of our file server has it and as a container has it, against the folder
+//! itself: what the server and the ABI cost without a guest or a transport, and what those add.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use holm_files::Options;
+use holm_tests::home::{Home, Machine};
 use holm_tests::mounted::{Mounted, privately};
+use holm_tests::registry::Registry;
+use holm_tests::samples::{self, for_two_platforms};
 
-use crate::measure::{Finding, in_turn, time};
+use crate::measure::{Finding, in_turn};
+use crate::work::{IN_CONTAINER, Work, repository};
 
 const TIMES: usize = 3;
-/// Folders and files in each of them: 50,000.
-const TREE: (usize, usize) = (1000, 50);
-const SMALL_FILES: usize = 20_000;
-const BULK: usize = 1 << 30;
-const BLOCK: usize = 1 << 20;
+/// Where containers have the folder.
+const SEEN: &str = "/src";
 
 pub(crate) fn measure() -> Result<Vec<Finding>> {
+    // Apart, as what is done to the plain one would have to be announced to who looks at the shared one.
+    let (shared, plain) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    repository(shared.path())?;
+    repository(plain.path())?;
+    let mut findings = direct(shared.path(), plain.path())?;
+    findings.extend(through_a_container(shared.path(), plain.path())?);
+    Ok(findings)
+}
+
+/// On a mount that only this program sees.
+fn direct(shared: &Path, plain: &Path) -> Result<Vec<Finding>> {
     privately(|| {
-        let source = tempfile::tempdir()?;
-        let plain = source.path();
-        let mut findings = Vec::new();
-        repository(&plain.join("tree"))?;
-
-        let (ours, other) = in_turn(
-            TIMES,
-            || Mounted::new(plain, Options::new()).and_then(|fresh| git_status(&fresh.path("tree"))),
-            || git_status(&plain.join("tree")),
-        )?;
-        findings.push(Finding::of_times(
-            "git status of 50,000 files, fresh mount : plain",
-            &ours,
-            &other,
-            None,
-        ));
-        let mounted = Mounted::new(plain, Options::new())?;
-        git_status(&mounted.path("tree"))?;
-        let warm = || git_status(&mounted.path("tree"));
-        let (ours, other) = in_turn(TIMES, warm, || git_status(&plain.join("tree")))?;
-        findings.push(Finding::of_times(
-            "git status of 50,000 files, warm : plain",
-            &ours,
-            &other,
-            Some(1.3),
-        ));
-
-        let (ours, other) =
-            in_turn(TIMES, || small_files(&mounted.path("new")), || small_files(&plain.join("other")))?;
-        findings.push(Finding::of_times("20,000 small files made : plain", &ours, &other, Some(5.0)));
-
-        let (ours, other) = in_turn(TIMES, || write(&mounted.path("bulk")), || write(&plain.join("bulk")))?;
-        findings.push(Finding::of_times("1 GB written in order : plain", &ours, &other, Some(3.0)));
-        let (ours, other) = in_turn(
-            TIMES,
+        let fresh = |work: Work| fresh_mount(shared, work);
+        let mounted = Mounted::new(shared, Options::new())?;
+        let warm = |work: Work| work.run(&mounted.path(""));
+        Work::Status.run(&mounted.path(""))?;
+        Ok(vec![
+            against_plain("git status of 50,000 files, fresh mount", Work::Status, None, plain, fresh)?,
+            against_plain("git status of 50,000 files, warm", Work::Status, Some(1.3), plain, warm)?,
+            against_plain("20,000 small files made", Work::SmallFiles, Some(5.0), plain, warm)?,
+            against_plain("1 GB written in order", Work::Write, Some(3.0), plain, warm)?,
             // Another mount, as this one has what was written.
-            || Mounted::new(plain, Options::new()).and_then(|fresh| read(&fresh.path("bulk"))),
-            || read(&plain.join("bulk")),
-        )?;
-        findings.push(Finding::of_times(
-            "1 GB read in order : plain, from its cache",
-            &ours,
-            &other,
-            Some(3.0),
-        ));
-        Ok(findings)
+            against_plain("1 GB read in order, plain from its cache", Work::Read, Some(3.0), plain, fresh)?,
+        ])
     })
 }
 
-fn repository(at: &Path) -> Result<()> {
-    for folder in 0..TREE.0 {
-        let folder = at.join(format!("at{}", folder / 30)).join(format!("{folder}"));
-        fs::create_dir_all(&folder)?;
-        for file in 0..TREE.1 {
-            fs::write(folder.join(format!("file{file}.txt")), format!("{file}\n"))?;
-        }
-    }
-    git(at, &["init", "-q"])?;
-    git(at, &["add", "."])?;
-    git(at, &["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "all"])
+fn fresh_mount(shared: &Path, work: Work) -> Result<Duration> {
+    Mounted::new(shared, Options::new()).and_then(|mounted| work.run(&mounted.path("")))
 }
 
-fn git(at: &Path, arguments: &[&str]) -> Result<()> {
-    let quiet = ["-c", "safe.directory=*", "-c", "gc.auto=0"];
-    let status = Command::new("git").arg("-C").arg(at).args(quiet).args(arguments).status();
-    ensure!(status.context("git does not run")?.success(), "git {arguments:?} failed");
-    Ok(())
-}
-
-fn git_status(at: &Path) -> Result<Duration> {
-    // The index stays as it is: where inodes have other numbers, it would be written anew each time.
-    time(|| git(at, &["-c", "core.checkStat=minimal", "--no-optional-locks", "status", "--porcelain"]))
-}
-
-/// As a package manager unpacks: many folders, short files, each written at once.
-fn small_files(at: &Path) -> Result<Duration> {
-    let took = time(|| {
-        for folder in 0..SMALL_FILES / 20 {
-            let folder = at.join(folder.to_string());
-            fs::create_dir_all(&folder)?;
-            for file in 0..20 {
-                fs::write(folder.join(format!("{file}.js")), [b'x'; 700])?;
-            }
-        }
-        Ok(())
+/// As `docker run -v` has it, on `process`.
+fn through_a_container(shared: &Path, plain: &Path) -> Result<Vec<Finding>> {
+    let (_registry, home) = prepared()?;
+    let bind = format!("{}:{SEEN}", shared.display());
+    // Nobody else has the folder then, so this mount is as new as its container.
+    let fresh = |work: Work| worked(&home, &["run", "--rm", "-v", &bind, "bench"], work);
+    let mut findings = privately(|| {
+        let (ours, direct) = in_turn(TIMES, || fresh(Work::Status), || fresh_mount(shared, Work::Status))?;
+        let what = "container: git status of 50,000 files, fresh mount : direct";
+        Ok(vec![Finding::of_times(what, &ours, &direct, Some(1.3))])
     })?;
-    fs::remove_dir_all(at)?;
-    Ok(took)
+    let read = "container: 1 GB read in order, plain from its cache";
+    findings.push(against_plain(read, Work::Read, Some(3.0), plain, fresh)?);
+
+    home.holm(&["run", "-d", "--name", "stays", "-v", &bind, "bench"]).ok();
+    let warm = |work: Work| worked(&home, &["exec", "stays", "/holm-bench", IN_CONTAINER], work);
+    warm(Work::Status)?;
+    for (what, work, limit) in [
+        ("container: git status of 50,000 files, warm", Work::Status, 1.3),
+        ("container: 20,000 small files made", Work::SmallFiles, 5.0),
+        ("container: 1 GB written in order", Work::Write, 3.0),
+    ] {
+        findings.push(against_plain(what, work, Some(limit), plain, warm)?);
+    }
+    home.holm(&["rm", "-f", "stays"]).ok();
+    Ok(findings)
 }
 
-fn write(at: &Path) -> Result<Duration> {
-    let block = vec![b'x'; BLOCK];
-    // The file is there already, so that neither pays for taking away what was.
-    time(|| {
-        let mut file = File::options().create(true).truncate(true).write(true).open(at)?;
-        for _ in 0..BULK / BLOCK {
-            file.write_all(&block)?;
-        }
-        Ok(())
-    })
+/// A home with an image of this program and git.
+fn prepared() -> Result<(Registry, Home)> {
+    let own = std::env::current_exe()?;
+    let own = own.to_str().context("this program lies where no text can tell")?;
+    let programs = [(own, "/holm-bench"), ("/usr/bin/git", "/usr/bin/git")];
+    let image = samples::of_programs(&programs, &["/holm-bench", IN_CONTAINER])?;
+    let registry = Registry::start()?;
+    registry.push_index("library/bench", "latest", &for_two_platforms(image)?)?;
+    let home = Home::new(Machine::Process, &[registry.url()])?;
+    home.holm(&["pull", "-q", "bench"]).ok();
+    Ok((registry, home))
 }
 
-fn read(at: &Path) -> Result<Duration> {
-    let mut block = vec![0; BLOCK];
-    time(|| {
-        let mut file = File::open(at)?;
-        let mut total = 0;
-        loop {
-            match file.read(&mut block)? {
-                0 => break,
-                count => total += count,
-            }
-        }
-        ensure!(total == BULK, "{total} bytes were read");
-        Ok(())
-    })
+/// What a container says that its work took.
+fn worked(home: &Home, command: &[&str], work: Work) -> Result<Duration> {
+    let ran = home.holm(&[command, &[work.name(), SEEN]].concat());
+    let micros = ran.stdout.trim().parse().with_context(|| ran.to_string())?;
+    Ok(Duration::from_micros(micros))
+}
+
+fn against_plain(
+    what: &str,
+    work: Work,
+    limit: Option<f64>,
+    plain: &Path,
+    ours: impl Fn(Work) -> Result<Duration>,
+) -> Result<Finding> {
+    let (ours, other) = in_turn(TIMES, || ours(work), || work.run(plain))?;
+    Ok(Finding::of_times(&format!("{what} : plain"), &ours, &other, limit))
 }

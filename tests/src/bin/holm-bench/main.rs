@@ -14,6 +14,7 @@ mod netns;
 mod network;
 mod pull;
 mod run;
+mod work;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,12 @@ const ALL: [Benchmark; 9] = [
 
 fn main() -> Result<ExitCode> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((work::IN_CONTAINER, arguments)) =
+        wanted.split_first().map(|(first, rest)| (first.as_str(), rest))
+    {
+        work::in_container(arguments)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(unknown) = wanted.iter().find(|name| !ALL.iter().any(|(known, _)| known == name)) {
         let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
         anyhow::bail!("no benchmark `{unknown}`; there are {}", names.join(", "));
