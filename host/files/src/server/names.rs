@@ -350,7 +350,7 @@ pub(super) fn validity(own: Watched, parent_announced: bool, stat: &Stat, fresh:
 }
 
 /// The attributes of a name that leads nowhere.
-const NOTHING: Attributes = Attributes {
+pub(super) const NOTHING: Attributes = Attributes {
     ino: 0,
     size: 0,
     blocks: 0,

@@ -153,6 +153,13 @@ impl Nodes {
         Ok(id)
     }
 
+    /// The kernel is about to be told of the node once more; the kind bits of its mode.
+    pub(crate) fn look_up_again(&mut self, id: u64) -> Outcome<u32> {
+        let node = self.get_mut(id)?;
+        node.lookups = node.lookups.saturating_add(1);
+        Ok(node.kind)
+    }
+
     /// The name leads to the node from now on.
     pub(crate) fn name(&mut self, folder: u64, name: &[u8], id: u64) {
         let Some(parent) = self.by_id.get_mut(&folder) else { return };

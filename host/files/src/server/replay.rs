@@ -4,11 +4,14 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Server;
+use std::time::Duration;
+
+use super::names::NOTHING;
+use super::{NodeId, Server};
 use crate::fuse::errno::{Errno, Outcome};
 use crate::fuse::reader::Name;
-use crate::fuse::reply::Body;
-use crate::fuse::request::{Header, Operation};
+use crate::fuse::reply::{self, Attributes, Body, Entry};
+use crate::fuse::request::{self, Header, Operation};
 
 impl Server {
     /// Requests of this process of the guest (as FUSE headers number it) repeat what the host did.
@@ -54,8 +57,8 @@ impl Server {
                 Ok(true)
             }
             Operation::Rename { name, folder: to, new_name, .. } => {
+                // Where the old name was never heard of, the new one has been looked up in its place.
                 let mut nodes = self.nodes();
-                nodes.unname(*to, new_name.bytes());
                 if let Some(moved) = nodes.unname(folder, name.bytes()) {
                     nodes.name(*to, new_name.bytes(), moved);
                 }
@@ -81,6 +84,40 @@ impl Server {
             | Operation::Setlk { .. } => Err(Errno::PERM),
             _ => Ok(false),
         }
+    }
+
+    /// What the guest's kernel may believe that the name leads to, where something else or nothing has it by now.
+    pub fn former(&self, folder: NodeId, name: &[u8]) -> Option<NodeId> {
+        let (child, key) = {
+            let nodes = self.nodes();
+            let child = nodes.child(folder.0, name)?;
+            (child, nodes.get(child).ok()?.key)
+        };
+        let now = self.folder(folder.0).and_then(|folder| folder.stat_at(Name::new(name)?));
+        now.map_or(true, |now| now.key != key).then_some(NodeId(child))
+    }
+
+    /// Answers a lookup with a node that had the name before, so that the kernel takes the name away from that one,
+    /// and whoever watches it is told. False where the node is forgotten by now.
+    pub fn find_former(&self, request: &[u8], former: NodeId, reply: &mut Vec<u8>) -> bool {
+        reply.clear();
+        let Some((header, ..)) = request::header(request) else { return false };
+        // It may be open, or have other names; its size must stay what it is then.
+        let shown = self.place(former.0).and_then(|place| self.shown(&place));
+        let mut attributes = shown.map_or(NOTHING, |shown| self.attributes(&shown));
+        {
+            let mut nodes = self.nodes();
+            let Ok(kind) = nodes.look_up_again(former.0) else { return false };
+            if attributes.mode == 0 {
+                attributes = Attributes { mode: kind | 0o600, ..NOTHING };
+            }
+        }
+        // With the name that it is about to lose.
+        attributes.links = attributes.links.saturating_add(1);
+        let (entry_valid, attributes_valid) = (Duration::ZERO, Duration::ZERO);
+        Body::new(reply).entry(&Entry { node: former.0, entry_valid, attributes_valid, attributes });
+        reply::finish(reply, header.unique);
+        true
     }
 
     fn believed(&self, folder: u64, name: Name<'_>) -> Option<u64> {

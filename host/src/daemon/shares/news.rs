@@ -201,7 +201,12 @@ impl Subject<'_> {
             // Somebody in the guest may have looked meanwhile; then it could not be made again.
             self.pipe.send(&forget_name(self.node.0, &name))?;
         }
-        let window = Window { folder: self.node.0, name, change: change.clone(), target };
+        let former = match (&change, &target) {
+            (Change::Removed(_), _) => self.pipe.server().former(self.node, &name),
+            (Change::Renamed(_), Some((folder, name))) => self.pipe.server().former(NodeId(*folder), name),
+            _ => None,
+        };
+        let window = Window { folder: self.node.0, name, change: change.clone(), target, former };
         let announcement = Announcement { path: bytes(&self.path), change };
         self.pipe.replay(&announcement, Some(window))
     }

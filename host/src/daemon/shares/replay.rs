@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holm_api::files::{Change, Kind, REPLY_HEADER, REQUEST_HEADER};
+use holm_files::NodeId;
 use tokio::sync::watch;
 
 /// Requests of FUSE (include/uapi/linux/fuse.h), as far as they matter here.
@@ -57,6 +58,8 @@ pub(super) struct Window {
     pub(super) change: Change,
     /// Where a renamed one is now.
     pub(super) target: Option<(u64, Vec<u8>)>,
+    /// The node that lost its name by it: what was removed, or was in the place of a renamed one.
+    pub(super) former: Option<NodeId>,
 }
 
 /// One share's replays.
@@ -83,6 +86,8 @@ pub(super) enum Verdict {
     Server,
     /// This is the answer.
     Answer(Vec<u8>),
+    /// The server answers with this node, and where it does not know it any more, this is the answer.
+    Former(NodeId, Vec<u8>),
     /// It wants none.
     Nothing,
 }
@@ -184,7 +189,9 @@ fn lookup(request: &mut Vec<u8>, folder: u64, window: &Window) -> Verdict {
     let is_subject = is(window.folder, &window.name);
     match (&window.change, &window.target) {
         (Change::Created(_), _) if is_subject => answer(request, ENOENT, &[]),
-        (Change::Removed(kind), _) if is_subject => answer(request, 0, &gone(request, *kind)),
+        (Change::Removed(kind), _) if is_subject => {
+            or_former(window, answer(request, 0, &gone(request, *kind)))
+        }
         (Change::Renamed(_), Some((to, new_name))) if is_subject => {
             // It is found by the name that it has by now.
             request.truncate(REQUEST_HEADER);
@@ -195,8 +202,18 @@ fn lookup(request: &mut Vec<u8>, folder: u64, window: &Window) -> Verdict {
             put(request, 16, &to.to_le_bytes());
             by_nobody(request)
         }
-        (Change::Renamed(_), Some((to, new_name))) if is(*to, new_name) => answer(request, ENOENT, &[]),
+        (Change::Renamed(_), Some((to, new_name))) if is(*to, new_name) => {
+            or_former(window, answer(request, ENOENT, &[]))
+        }
         _ => by_nobody(request),
+    }
+}
+
+/// Who watches the one that lost the name is told only if the kernel takes it from that one.
+fn or_former(window: &Window, otherwise: Verdict) -> Verdict {
+    match (window.former, otherwise) {
+        (Some(former), Verdict::Answer(answer)) => Verdict::Former(former, answer),
+        (_, otherwise) => otherwise,
     }
 }
 
@@ -315,7 +332,8 @@ mod tests {
 
     fn begun(change: Change, target: Option<(u64, Vec<u8>)>) -> Replay {
         let replay = Replay::new(THREAD);
-        let number = replay.announce(Some(Window { folder: 5, name: b"a".to_vec(), change, target }));
+        let number =
+            replay.announce(Some(Window { folder: 5, name: b"a".to_vec(), change, target, former: None }));
         replay.begin(number);
         replay
     }
@@ -359,6 +377,20 @@ mod tests {
     }
 
     #[test]
+    fn who_loses_a_name_is_found_by_it_once_more() {
+        let replay = Replay::new(THREAD);
+        let (change, target) = (Change::Renamed(b"b".to_vec()), Some((5, b"b".to_vec())));
+        let former = Some(NodeId(3));
+        let window = Window { folder: 5, name: b"a".to_vec(), change, target, former };
+        replay.begin(replay.announce(Some(window)));
+        let Verdict::Former(node, otherwise) = replay.look(&mut request(1, 5, THREAD, b"b\0")) else {
+            panic!("not the former")
+        };
+        assert_eq!((node, error(&Verdict::Answer(otherwise))), (NodeId(3), -2));
+        assert_eq!(replay.look(&mut request(1, 5, THREAD, b"a\0")), Verdict::Server);
+    }
+
+    #[test]
     fn a_file_that_the_replayer_opens_is_none() {
         let replay = begun(Change::Written, None);
         let opened = replay.look(&mut request(14, 5, THREAD, &[0; 8]));
@@ -395,7 +427,8 @@ mod fuzz {
         bolero::check!().with_type::<(u32, Vec<u8>, Vec<u8>)>().for_each(|(code, request, reply)| {
             let replay = Replay::new(7);
             let change = Change::Renamed(Vec::new());
-            let window = Window { folder: 1, name: Vec::new(), change, target: Some((1, b"b".to_vec())) };
+            let target = Some((1, b"b".to_vec()));
+            let window = Window { folder: 1, name: Vec::new(), change, target, former: Some(NodeId(3)) };
             replay.begin(replay.announce(Some(window)));
             let mut request = request.clone();
             put(&mut request, 32, &7_u32.to_le_bytes());

@@ -228,6 +228,10 @@ impl Pipe {
         match self.replay.look(request) {
             Verdict::Nothing => Ok(()),
             Verdict::Answer(answer) => self.send(&answer),
+            Verdict::Former(node, otherwise) => {
+                let known = self.server.find_former(request, node, reply);
+                self.send(if known { &*reply } else { &otherwise })
+            }
             Verdict::Server => {
                 let code = opcode_of(request);
                 let Some(answered) = self.server.handle(request, reply) else { return Ok(()) };

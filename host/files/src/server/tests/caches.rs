@@ -149,6 +149,23 @@ fn a_folder_asked_for_name_by_name_is_worth_listing() {
 }
 
 #[test]
+fn what_lost_its_name_is_found_once_more_as_it_is() {
+    let guest = Guest::new();
+    let (file, fh) = guest.create(1, "file", 0o644).unwrap();
+    guest.write(file.node, fh, b"still open").unwrap();
+    assert_eq!(guest.server.former(NodeId(1), b"file"), None, "it has its name");
+    fs::write(guest.path("saved"), "new").unwrap();
+    fs::rename(guest.path("saved"), guest.path("file")).unwrap();
+    assert_eq!(guest.server.former(NodeId(1), b"file"), Some(NodeId(file.node)));
+    let mut reply = Vec::new();
+    let lookup = guest.request(LOOKUP, 7, 1, &text("file"));
+    assert!(guest.server.find_former(&lookup, NodeId(file.node), &mut reply));
+    let found = Found::parse(&reply[16..]);
+    assert_eq!((found.node, found.size, found.entry_valid), (file.node, 10, 0));
+    assert!(!guest.server.find_former(&lookup, NodeId(999), &mut reply), "nobody knows it");
+}
+
+#[test]
 fn a_repeated_change_is_seen_as_the_guest_believed_it_and_touches_nothing() {
     let mut guest = Guest::new();
     assert_eq!(guest.lookup(1, "new").unwrap().node, 0);
