@@ -9,7 +9,51 @@ use holm_tests::home::Machine;
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
 
-on_every_machine!(the_computers_own_servers_are_reached_by_name, containers_reach_each_other);
+on_every_machine!(
+    the_computers_own_servers_are_reached_by_name,
+    containers_reach_each_other,
+    a_link_tells_a_container_of_another,
+);
+
+fn a_link_tells_a_container_of_another(machine: Machine) {
+    let (_registry, home) = ready(machine).unwrap();
+    home.holm(&["pull", "busybox"]).ok();
+    let run = |flags: &[&str]| {
+        home.docker(&[&["run", "-d", "--init"], flags, &["busybox", "sleep", "1000"]].concat()).ok()
+    };
+    run(&["--name", "db", "-h", "dbhost", "-e", "COLOUR=red", "--expose", "5432"]);
+    run(&["--name", "web", "--link", "db:my-store", "-e", "MY_STORE_ENV_COLOUR=own"]);
+    let exec = |line: &str| home.docker(&["exec", "web", "sh", "-c", line]).ok();
+    let address = |name: &str| {
+        home.docker(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", name]).line()
+    };
+    let first = address("db");
+    assert_eq!(exec("grep my-store /etc/hosts"), format!("{first}\tmy-store dbhost db\n"));
+    let variables = "MY_STORE_ENV_COLOUR=own\nMY_STORE_NAME=/web/my-store\n";
+    assert_eq!(exec("env | grep -e STORE_ENV -e STORE_NAME | sort"), variables);
+    let port = format!("tcp://{first}:5432\n");
+    assert_eq!(exec("tr '\\0' '\\n' < /proc/1/environ | grep 5432_TCP= | cut -d= -f2"), port);
+    let links = |name: &str| home.docker(&["inspect", "-f", "{{json .HostConfig.Links}}", name]).line();
+    assert_eq!(links("web"), r#"["/db:/web/my-store"]"#);
+    assert_eq!(links("db"), "null");
+
+    // It comes back with another address, and with another name.
+    home.docker(&["stop", "-t", "0", "db"]).ok();
+    home.docker(&["create", "--name", "late", "--link", "db", "busybox"]).ok();
+    let refused = home.docker(&["start", "late"]).fails_with(1);
+    assert!(refused.contains("Cannot link to a non running container: /db AS /late/db"), "{refused}");
+    run(&["--name", "squatter"]);
+    home.docker(&["start", "db"]).ok();
+    let second = address("db");
+    assert_ne!(first, second);
+    assert_eq!(exec("grep my-store /etc/hosts"), format!("{second}\tmy-store dbhost db\n"));
+    home.docker(&["rename", "db", "store"]).ok();
+    assert_eq!(links("web"), r#"["/store:/web/my-store"]"#);
+
+    let said = home.docker(&["create", "--link", "nobody", "busybox"]).fails_with(1);
+    assert!(said.contains("could not get container for nobody: No such container: nobody"), "{said}");
+    home.docker(&["rm", "-f", "web", "late", "store", "squatter"]).ok();
+}
 
 fn the_computers_own_servers_are_reached_by_name(machine: Machine) {
     let (_registry, home) = ready(machine).unwrap();

@@ -2,9 +2,12 @@
 //! over the image's. Their contents are Docker's, line for line.
 
 use std::fmt::Write;
-use std::io;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+/// Bytes of an `/etc/hosts` that is changed while its container runs.
+const LONGEST_HOSTS: u64 = 1 << 20;
 
 /// Where a container's files are.
 #[derive(Clone, Debug)]
@@ -60,8 +63,27 @@ impl EtcFiles {
 
     /// The container has lost some of its addresses and got others. What somebody wrote beside them stays.
     pub fn change_hosts(&self, content: &EtcContent, gone: &[IpAddr], come: &[IpAddr]) -> io::Result<()> {
-        let text = std::fs::read_to_string(&self.hosts)?;
+        let text = self.read_hosts()?;
         std::fs::write(&self.hosts, changed_hosts(&text, content, gone, come))
+    }
+
+    /// Lines whose first name is one of `names` get, in place of theirs, the first address of the same family.
+    pub fn move_hosts(&self, names: &[&str], addresses: &[IpAddr]) -> io::Result<()> {
+        let text = self.read_hosts()?;
+        let moved = moved_hosts(&text, names, addresses);
+        // Usually it is the address that was there.
+        if moved == text { Ok(()) } else { std::fs::write(&self.hosts, moved) }
+    }
+
+    /// The container may have written anything to it.
+    fn read_hosts(&self) -> io::Result<String> {
+        let mut text = String::new();
+        let mut file = std::fs::File::open(&self.hosts)?.take(LONGEST_HOSTS + 1);
+        file.read_to_string(&mut text)?;
+        if text.len() as u64 > LONGEST_HOSTS {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "/etc/hosts is too long"));
+        }
+        Ok(text)
     }
 }
 
@@ -98,6 +120,23 @@ fn changed_hosts(text: &str, content: &EtcContent, gone: &[IpAddr], come: &[IpAd
         text.lines().filter(|own| !is_gone(own)).flat_map(|kept| [kept, "\n"]).collect();
     come.iter().for_each(|address| line(&mut changed, *address, &names));
     changed
+}
+
+fn moved_hosts(text: &str, names: &[&str], addresses: &[IpAddr]) -> String {
+    let mut moved = String::with_capacity(text.len());
+    for own in text.lines() {
+        let parts = own.split_once('\t').and_then(|(address, rest)| Some((address.parse().ok()?, rest)));
+        let now = parts
+            .filter(|(_, rest)| rest.split_whitespace().next().is_some_and(|first| names.contains(&first)));
+        let now = now.and_then(|(before, rest): (IpAddr, _)| {
+            Some((addresses.iter().find(|address| address.is_ipv4() == before.is_ipv4())?, rest))
+        });
+        match now {
+            Some((address, rest)) => line(&mut moved, *address, rest),
+            None => moved.extend([own, "\n"]),
+        }
+    }
+    moved
 }
 
 fn line(text: &mut String, address: IpAddr, names: &str) {
@@ -140,6 +179,23 @@ mod tests {
         assert!(text.ends_with(
             "192.168.65.254\thost.docker.internal\n172.17.0.2\t4c01db0b339c.example.com 4c01db0b339c\n"
         ));
+    }
+
+    #[test]
+    fn a_linked_container_is_found_at_the_address_that_it_has_by_now() {
+        let text = "172.17.0.2\tdb 4c01 real\n::2\tdb 4c01 real\n172.17.0.2\tdbx\nnonsense\tdb\n";
+        let moved = moved_hosts(text, &["db"], &[[172, 17, 0, 9].into()]);
+        assert_eq!(moved, text.replacen("172.17.0.2", "172.17.0.9", 1));
+        assert_eq!(moved_hosts(text, &["store"], &[[172, 17, 0, 9].into()]), text);
+    }
+
+    #[test]
+    fn what_a_container_made_of_its_hosts_is_read_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = EtcFiles::in_folder(folder.path());
+        std::fs::write(&files.hosts, vec![b'#'; LONGEST_HOSTS as usize + 1]).unwrap();
+        let refused = files.move_hosts(&["db"], &[[172, 17, 0, 9].into()]).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

@@ -144,6 +144,7 @@ fn definition(
     if let Some(network) = &network {
         host.network_mode = Some(network.name().to_owned());
     }
+    engine.pin_links(&mut host, network.as_ref())?;
     let endpoints = engine.wished_endpoints(network.as_ref(), endpoints);
     if config.hostname.as_deref().is_none_or(str::is_empty) {
         config.hostname = Some(match network {

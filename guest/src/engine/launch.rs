@@ -117,8 +117,10 @@ async fn create_and_start(
         std::fs::create_dir_all(logs).map_err(EngineError::system("make a folder for logs"))?;
     }
     let sharing = engine.sharing(definition)?;
+    let linked = engine.linked(definition)?;
     shared_memory::make(engine.layout(), definition).map_err(EngineError::system("make shared memory"))?;
     let mut config = definition.config.clone();
+    config.env.get_or_insert_default().splice(0..0, linked.environment);
     let files = match &sharing.network {
         // One network, one name, and one set of files about both.
         Some(partner) => {
@@ -129,9 +131,9 @@ async fn create_and_start(
         }
         None => {
             let files = EtcFiles::in_folder(&folder);
-            files
-                .write(&etc_content(definition, endpoints)?)
-                .map_err(EngineError::system("write /etc/hosts"))?;
+            let mut content = etc_content(definition, endpoints)?;
+            content.extra_hosts.extend(linked.hosts);
+            files.write(&content).map_err(EngineError::system("write /etc/hosts"))?;
             files
         }
     };
@@ -176,6 +178,7 @@ async fn connect_and_start(
 ) -> Result<(), EngineError> {
     let joined = engine.join_networks(definition, pid, endpoints).await;
     joined.map_err(|error| error.while_doing(SETTING_UP))?;
+    engine.tell_linking(&definition.id, endpoints);
     for (streams, answer) in attaches {
         connect(shim, streams, answer).await;
     }

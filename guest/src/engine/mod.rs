@@ -21,6 +21,7 @@ mod instructions;
 mod joined;
 mod keeper;
 mod launch;
+mod links;
 mod logging;
 mod logs;
 mod machine;
@@ -101,6 +102,8 @@ pub(crate) struct Engine {
     sockets: Option<PathBuf>,
     /// Held while a share is mounted or unmounted.
     sharing: tokio::sync::Mutex<()>,
+    /// Held by whoever changes `/etc/hosts` of a container that runs.
+    changing_hosts: Mutex<()>,
     layers: Arc<Layers>,
     images: Images,
     networks: Networks,

@@ -90,6 +90,7 @@ impl Engine {
             binds: configure.binds,
             sockets,
             sharing: tokio::sync::Mutex::default(),
+            changing_hosts: std::sync::Mutex::default(),
             layers,
             images,
             networks: Networks::open(&layout.networks(), &configure.routes, &in_use).await?,

@@ -1,5 +1,4 @@
-//! What a client may ask of a new container. Values that Docker refuses are refused in its words; what Holm
-//! cannot do yet is refused with a sentence, never dropped.
+//! What a client may ask of a new container. Values that Docker refuses are refused in its words.
 
 use holm_api::models::{ContainerConfig, HostConfig, RestartPolicyNameEnum};
 
@@ -31,12 +30,7 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
         let words = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
         return Err(invalid(words.to_owned()));
     }
-    match missing(host) {
-        Some(what) => {
-            Err(EngineError::NotImplemented(format!("Holm {} cannot {what} yet", holm_api::VERSION)))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check_config(config: &ContainerConfig) -> Result<(), EngineError> {
@@ -134,16 +128,6 @@ fn joined_network_conflict(config: &ContainerConfig, host: &HostConfig) -> Optio
     .find_map(|(wanted, conflict)| wanted.then_some(conflict))
 }
 
-/// What of the client's wish is not there yet.
-fn missing(host: &HostConfig) -> Option<&'static str> {
-    fn some<T>(list: Option<&[T]>) -> bool {
-        list.is_some_and(|list| !list.is_empty())
-    }
-    [(some(host.links.as_deref()), "link containers")]
-        .into_iter()
-        .find_map(|(wanted, what)| wanted.then_some(what))
-}
-
 fn invalid(message: String) -> EngineError {
     EngineError::Invalid(message)
 }
@@ -226,12 +210,5 @@ mod tests {
     fn an_unknown_network_is_found_out_at_the_start() {
         let host = HostConfig { network_mode: Some("mine".to_owned()), ..HostConfig::default() };
         check(&ContainerConfig::default(), &host).unwrap();
-    }
-
-    #[test]
-    fn what_is_not_there_yet_is_refused_not_dropped() {
-        assert!(
-            refused(|_, host| host.links = Some(vec!["db".to_owned()])).contains("cannot link containers")
-        );
     }
 }

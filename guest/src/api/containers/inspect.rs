@@ -45,6 +45,9 @@ fn body(engine: &Engine, container: &Container) -> Value {
     } else {
         String::new()
     };
+    let mut host = shape::host_config(definition);
+    // Names of today, not the ids that are kept.
+    host["Links"] = json!(engine.shown_links(definition));
     json!({
         "Id": definition.id.as_str(),
         "Created": time(Some(definition.created)),
@@ -64,7 +67,7 @@ fn body(engine: &Engine, container: &Container) -> Value {
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": exec_ids(engine, container),
-        "HostConfig": shape::host_config(definition),
+        "HostConfig": host,
         "GraphDriver": {
             "Data": {
                 "ID": definition.id.as_str(),

@@ -105,7 +105,7 @@ pub(super) async fn remove(
 ) -> Result<Response, ApiError> {
     let container = find(&engine, &name)?;
     if query.flag("link") {
-        return Err(ApiError::not_yet("link containers"));
+        return Err(ApiError::not_yet("remove a link alone"));
     }
     let anonymous = if query.flag("v") { AnonymousVolumes::Remove } else { AnonymousVolumes::Keep };
     let removed = engine.remove(&container, query.flag("force"), anonymous).await;

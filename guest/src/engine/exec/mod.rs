@@ -168,7 +168,7 @@ impl Engine {
         self.tell_exec(exec, &format!("exec_start: {}", exec.command_line()), []);
         let started = async {
             let shim = self.shim_of(&exec.container);
-            let config = config(&exec.container, exec.id.clone(), &exec.wish, size)?;
+            let config = config(self, &exec.container, exec.id.clone(), &exec.wish, size)?;
             let attached = if streams == Streams::default() {
                 None
             } else {
@@ -261,12 +261,14 @@ fn active(container: &Container) -> Result<(), EngineError> {
 
 /// What the shim is told.
 fn config(
+    engine: &Engine,
     container: &Container,
     id: ExecId,
     wish: &ExecWish,
     size: Option<WindowSize>,
 ) -> Result<ExecConfig, EngineError> {
     let definition = container.definition();
+    let linked = engine.linked(&definition)?;
     let own = &definition.config;
     let or_own = |wish: &str, own: &Option<String>| match wish {
         "" => own.clone(),
@@ -275,7 +277,9 @@ fn config(
     let merged = models::ContainerConfig {
         hostname: own.hostname.clone(),
         tty: Some(wish.tty),
-        env: Some(own.env.iter().flatten().chain(&wish.env).cloned().collect()),
+        env: Some(
+            linked.environment.iter().chain(own.env.iter().flatten()).chain(&wish.env).cloned().collect(),
+        ),
         working_dir: or_own(&wish.folder, &own.working_dir),
         ..Default::default()
     };

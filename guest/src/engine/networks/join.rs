@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::PoisonError;
 
 use holm_api::models::EndpointSettings;
 
@@ -98,6 +99,7 @@ impl Engine {
         let content = launch::etc_content(definition, after)?;
         let files = EtcFiles::in_folder(&self.layout().container(&definition.id));
         let asks_us_now = !uses_embedded_dns(before) && uses_embedded_dns(after);
+        let _alone = self.changing_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = files.change_hosts(&content, &gone, &come).and_then(|()| match asks_us_now {
             true => files.write_resolv_conf(&content),
             false => Ok(()),
