@@ -65,6 +65,11 @@ fn a_killed_engine_leaves_containers_running() {
     let (_registry, home) = ready(Machine::Process).unwrap();
     home.holm(&["run", "-d", "--name", "isle", "busybox", "sh", "-c", "echo said; exec sleep 1000"]).ok();
     let started = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
+    let check = ["--health-cmd", "echo ill; false", "--health-interval", "50ms", "--health-retries", "1"];
+    home.docker(&[&["run", "-d", "--name", "ill"], &check[..], &["busybox", "sleep", "1000"]].concat()).ok();
+    let health = |what: &str| home.holm(&["inspect", "-f", &format!("{{{{{what}}}}}"), "ill"]).line();
+    let streak = || health(".State.Health.FailingStreak").parse::<u64>().unwrap();
+    while streak() < 3 {}
     home.docker(&["exec", "-d", "isle", "sleep", "1000"]).ok();
     let engine = home.engine().unwrap();
     kill_process(engine, Signal::KILL).unwrap();
@@ -72,6 +77,11 @@ fn a_killed_engine_leaves_containers_running() {
     let after = home.holm(&["inspect", "-f", "{{.State.StartedAt}} {{.State.Pid}}", "isle"]).line();
     assert_eq!(after, started);
     assert_ne!(home.engine().unwrap(), engine);
+    // It is not as if the container had only started.
+    assert_eq!(health(".State.Health.Status"), "unhealthy");
+    assert!(streak() > 2, "the failures before do not count");
+    assert!(health("len .State.Health.Log").parse::<u64>().unwrap() > 2);
+    home.holm(&["rm", "-f", "ill"]).ok();
     // What it ran there is forgotten, lives on, and hinders nothing.
     assert_eq!(home.docker(&["exec", "isle", "sh", "-c", "pidof sleep | wc -w"]).line(), "2");
     assert_eq!(home.holm(&["kill", "isle"]).line(), "isle");

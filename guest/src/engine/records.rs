@@ -18,12 +18,14 @@ use holm_api::{ContainerId, Digest, models};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
 use super::mounts::MountPoint;
 use super::state::{Life, RestartPolicy};
 use crate::network::Endpoint;
 
 const DEFINITION: &str = "container.json";
 const STATUS: &str = "state.json";
+const HEALTH: &str = "health.json";
 
 /// What a container is. It changes only as a client asks for it: by another name, other limits, other networks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -125,6 +127,25 @@ pub(crate) fn write_status(folder: &Path, status: &Status) -> io::Result<()> {
     write(folder, STATUS, status, Durability::Atomic)
 }
 
+/// What its health check found in one of its runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckedRun {
+    /// When that run began.
+    pub(crate) started: DateTime<Utc>,
+    /// So far.
+    pub(crate) health: Health,
+}
+
+/// Writes what its health check found.
+pub(crate) fn write_health(folder: &Path, run: &CheckedRun) -> io::Result<()> {
+    write(folder, HEALTH, run, Durability::Atomic)
+}
+
+/// Takes that back; `None` where nothing was found yet, or it is damaged: the next probe tells again.
+pub(crate) fn read_health(folder: &Path) -> Option<CheckedRun> {
+    read_json(&folder.join(HEALTH)).ok().flatten()
+}
+
 /// Takes the container back from the disk. `None` is a folder of none: half made, or half removed.
 pub(crate) fn read(folder: &Path) -> io::Result<Option<(Definition, Status)>> {
     let Some(definition) = read_json(&folder.join(DEFINITION))? else { return Ok(None) };
@@ -174,7 +195,10 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
+    use crate::engine::health::HealthStatus;
     use crate::engine::state::Event;
 
     pub(crate) fn definition() -> Definition {
@@ -215,6 +239,18 @@ pub(crate) mod tests {
         write_definition(folder.path(), &definition(), Durability::Atomic).unwrap();
         fs::write(folder.path().join(STATUS), b"{\"life\":").unwrap();
         assert_eq!(read(folder.path()).unwrap().unwrap().1, Status::default());
+    }
+
+    #[test]
+    fn what_a_health_check_found_reads_back_and_a_torn_one_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read_health(folder.path()), None);
+        let health = Health { status: HealthStatus::Unhealthy, failing_streak: 3, log: VecDeque::new() };
+        let run = CheckedRun { started: DateTime::UNIX_EPOCH, health };
+        write_health(folder.path(), &run).unwrap();
+        assert_eq!(read_health(folder.path()), Some(run));
+        fs::write(folder.path().join(HEALTH), b"{").unwrap();
+        assert_eq!(read_health(folder.path()), None);
     }
 
     #[test]

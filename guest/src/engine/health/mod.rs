@@ -1,9 +1,11 @@
 //! Health checks: one task for each container that has a check. It waits for the container to run, probes it as the
-//! `rules` say, and shows the outcome to all who ask.
+//! `rules` say, and shows the outcome to all who ask. The outcome is kept beside the container's record: an engine that
+//! is started again goes on where the last one ended.
 
 mod probe;
 mod rules;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::records::Status;
+use super::records::{self, CheckedRun, Status};
 use super::state::State;
 use super::{Container, Engine};
 use probe::Probe;
@@ -28,7 +30,11 @@ pub(super) fn watch_over(
     health: watch::Sender<Option<Health>>,
 ) -> Option<AbortOnDropHandle<()>> {
     let check = Check::of(&container.definition().config)?;
-    let monitor = Monitor { engine, status: container.watch(), container, check, health };
+    // Once for each container, when it is made or the engine starts.
+    let found = records::read_health(&engine.layout().container(container.id()));
+    let run = found.as_ref().map(|found| found.started);
+    health.send_replace(found.map(|found| found.health));
+    let monitor = Monitor { engine, status: container.watch(), container, check, health, run };
     Some(AbortOnDropHandle::new(tokio::spawn(monitor.run())))
 }
 
@@ -38,15 +44,16 @@ struct Monitor {
     status: watch::Receiver<Status>,
     check: Check,
     health: watch::Sender<Option<Health>>,
+    /// When the run began of which `health` tells.
+    run: Option<DateTime<Utc>>,
 }
 
 impl Monitor {
     async fn run(mut self) {
-        let mut run = None;
         while let Some(started) = self.running().await {
             // A pause is no new start.
-            if run != Some(started) {
-                run = Some(started);
+            if self.run != Some(started) {
+                self.run = Some(started);
                 self.health.send_modify(|health| *health = Some(Health::starting(health.take())));
             }
             let mut status = self.status.clone();
@@ -78,10 +85,35 @@ impl Monitor {
                 let health = health.get_or_insert_with(|| Health::starting(None));
                 changed = health.record(result, &self.check, started);
             });
+            self.keep(started).await;
             if let Some(status) = changed {
                 let action = format!("health_status: {}", status.word());
                 self.engine.tell_container(&self.container.definition(), &action, []);
             }
+        }
+    }
+}
+
+impl Monitor {
+    /// A probe that is lost is no harm, so this does not end the monitor.
+    async fn keep(&self, started: DateTime<Utc>) {
+        let Some(health) = self.health.borrow().clone() else { return };
+        let folder = self.engine.layout().container(self.container.id());
+        // So that nobody removes the folder meanwhile, which has to be empty at its end.
+        let here = self.container.hold_files().await;
+        let written = tokio::task::spawn_blocking(move || {
+            let _here = here;
+            records::write_health(&folder, &CheckedRun { started, health })
+        });
+        let written = written.await.unwrap_or_else(|end| Err(io::Error::other(end)));
+        // Without its folder it is gone.
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(
+                "{}: what its health check found is not kept: {error}",
+                self.container.id().short()
+            );
         }
     }
 }

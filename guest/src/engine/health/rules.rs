@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use holm_api::models::{ContainerConfig, HealthConfig};
+use serde::{Deserialize, Serialize};
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,7 +92,7 @@ pub(crate) fn validate(health: &HealthConfig) -> Result<(), String> {
 }
 
 /// How a container is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum HealthStatus {
     /// No probe has told yet.
     Starting,
@@ -113,7 +114,7 @@ impl HealthStatus {
 }
 
 /// What a probe came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProbeResult {
     /// When it began.
     pub(crate) start: DateTime<Utc>,
@@ -126,7 +127,7 @@ pub(crate) struct ProbeResult {
 }
 
 /// All that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
     /// At this moment.
     pub(crate) status: HealthStatus,
