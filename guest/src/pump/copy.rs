@@ -1,10 +1,10 @@
-//! The pump's three threads: requests one way, replies the other, and what the kernel may make wait.
+//! The pump's four threads: requests one way, replies the other, and two for what the kernel may make wait.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use holm_api::files::{
     Announcement, BEGIN, DONE, FromHost, LONGEST_MESSAGE, REPLY_HEADER, acknowledge, from_host, length,
@@ -13,19 +13,32 @@ use rustix::io::Errno;
 use socket2::Socket;
 
 use super::replay::replay;
+use super::replayer::Work;
 
 /// Bytes that are read from the stream at once: a whole message and the start of others.
 const BUFFER: usize = LONGEST_MESSAGE + (256 << 10);
 
-/// What the threads have in common.
-#[derive(Debug)]
-pub(super) struct Shared {
-    device: File,
-    stream: Socket,
+/// What all threads have in common, whichever descriptors they know.
+#[derive(Debug, Default)]
+pub(super) struct Together {
     /// Whoever writes a message: two threads do.
     writing: Mutex<()>,
     ended: Mutex<bool>,
     end: Condvar,
+}
+
+/// What the threads have in common that read and write the device.
+#[derive(Debug)]
+pub(super) struct Shared {
+    device: File,
+    stream: Stream,
+}
+
+/// A thread's own descriptor of the stream to the host.
+#[derive(Debug)]
+pub(super) struct Stream {
+    socket: Socket,
+    together: Arc<Together>,
 }
 
 /// Something for the thread that may wait.
@@ -37,20 +50,22 @@ pub(super) enum Notice {
     Announcement(u64, Announcement),
 }
 
-impl Shared {
-    pub(super) fn new(device: File, stream: Socket) -> Self {
-        Self { device, stream, writing: Mutex::default(), ended: Mutex::default(), end: Condvar::new() }
-    }
-
+impl Together {
     /// Waits until one of the threads has ended.
     pub(super) fn until_ended(&self) {
         let ended = lock(&self.ended);
         drop(self.end.wait_while(ended, |ended| !*ended).unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+impl Stream {
+    pub(super) fn new(socket: Socket, together: Arc<Together>) -> Self {
+        Self { socket, together }
+    }
 
     fn send(&self, message: &[u8]) -> io::Result<()> {
-        let _turn = lock(&self.writing);
-        (&self.stream).write_all(message)
+        let _turn = lock(&self.together.writing);
+        (&self.socket).write_all(message)
     }
 
     /// The thread's last act.
@@ -59,9 +74,15 @@ impl Shared {
             tracing::warn!("a share ends: {who}: {error}");
         }
         // Wakes whoever reads from it.
-        let _ = self.stream.shutdown(Shutdown::Both);
-        *lock(&self.ended) = true;
-        self.end.notify_all();
+        let _ = self.socket.shutdown(Shutdown::Both);
+        *lock(&self.together.ended) = true;
+        self.together.end.notify_all();
+    }
+}
+
+impl Shared {
+    pub(super) fn new(device: File, stream: Stream) -> Self {
+        Self { device, stream }
     }
 }
 
@@ -75,7 +96,7 @@ pub(super) fn requests(shared: &Shared) -> io::Result<()> {
     let result = loop {
         match (&shared.device).read(&mut buffer) {
             Ok(count) => {
-                if let Err(error) = shared.send(&buffer[..count]) {
+                if let Err(error) = shared.stream.send(&buffer[..count]) {
                     break Err(error);
                 }
             }
@@ -88,14 +109,14 @@ pub(super) fn requests(shared: &Shared) -> io::Result<()> {
             },
         }
     };
-    shared.end("requests", &result);
+    shared.stream.end("requests", &result);
     result
 }
 
 /// From the host to the kernel, until the stream ends.
 pub(super) fn replies(shared: &Shared, notices: &SyncSender<Notice>) -> io::Result<()> {
     let result = copy_replies(shared, notices);
-    shared.end("replies", &result);
+    shared.stream.end("replies", &result);
     result
 }
 
@@ -112,7 +133,7 @@ fn copy_replies(shared: &Shared, notices: &SyncSender<Notice>) -> io::Result<()>
         buffer.copy_within(start..end, 0);
         end -= start;
         start = 0;
-        match (&shared.stream).read(&mut buffer[end..]) {
+        match (&shared.stream.socket).read(&mut buffer[end..]) {
             Ok(0) => return Ok(()),
             Ok(count) => end += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -149,24 +170,45 @@ fn to_kernel(shared: &Shared, message: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Notifications and announcements in their order. `root` is the mount's.
-pub(super) fn notices(shared: &Shared, root: &File, notices: &Receiver<Notice>) -> io::Result<()> {
+/// Notifications and announcements in their order, those by this thread, these by the replayer.
+pub(super) fn notices(shared: &Shared, notices: &Receiver<Notice>, replayer: &Work) -> io::Result<()> {
+    let gone = || io::Error::other("the replayer is gone");
     let result = (|| {
         while let Ok(notice) = notices.recv() {
             match notice {
                 Notice::Notification(message) => to_kernel(shared, &message)?,
                 Notice::Announcement(number, announcement) => {
-                    let begin = || shared.send(&acknowledge(BEGIN, number));
-                    // What cannot be replayed was changed again meanwhile, and is announced once more.
-                    if let Err(error) = replay(root, &announcement, begin) {
-                        tracing::debug!("not replayed: {error}");
-                    }
-                    shared.send(&acknowledge(DONE, number))?;
+                    replayer.replays.send((number, announcement)).map_err(|_| gone())?;
+                    replayer.replayed.recv().map_err(|_| gone())?;
                 }
             }
         }
         Ok(())
     })();
-    shared.end("notices", &result);
+    shared.stream.end("notices", &result);
+    result
+}
+
+/// Replays announcements on the mount, whose `root` this is, and tells of each that it is done.
+pub(super) fn replays(
+    stream: &Stream,
+    root: &File,
+    replays: &Receiver<(u64, Announcement)>,
+    replayed: &SyncSender<()>,
+) -> io::Result<()> {
+    let result = (|| {
+        while let Ok((number, announcement)) = replays.recv() {
+            let begin = || stream.send(&acknowledge(BEGIN, number));
+            // What cannot be replayed was changed again meanwhile, and is announced once more.
+            if let Err(error) = replay(root, &announcement, begin) {
+                tracing::debug!("not replayed: {error}");
+            }
+            stream.send(&acknowledge(DONE, number))?;
+            // Nobody waits for it where the share ends.
+            let _ = replayed.send(());
+        }
+        Ok(())
+    })();
+    stream.end("replays", &result);
     result
 }

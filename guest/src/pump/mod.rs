@@ -6,16 +6,20 @@
 //!     ▲ ▲                              ╞══ stream, host port 1028
 //!     │ └──── replies ◄────────────────┤
 //!     └────── notices ◄── a queue ◄────┘   notifications wait for replies in the kernel, so not on that thread
+//!                └── replays               and what is replayed on the mount waits for all of the above
 //! ```
 //!
-//! A socket of the computer's is relayed instead: one stream a connection. Started by the engine, it outlives it. It ends with its stream or its mount: whoever uses the mount then gets
-//! an error, and waits for nothing, because `/dev/fuse` is closed with the process.
+//! A socket of the computer's is relayed instead: one stream a connection. Started by the engine, it outlives it. It
+//! ends with its stream or its mount: whoever uses the mount then gets an error, and waits for nothing, because
+//! `/dev/fuse` is closed with the process. For that the replayer has a table of descriptors without it: in the middle
+//! of a request not even SIGKILL ends a thread, and a table is closed by the last who has it.
 
 pub(crate) mod client;
 mod copy;
 mod mount;
 mod relay;
 mod replay;
+mod replayer;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,7 +38,8 @@ use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
 use crate::transport::Transport;
-use copy::Shared;
+use copy::{Shared, Stream, Together};
+use replayer::Replayer;
 
 /// The host has opened the share already when it hands out the token.
 const READY_DEADLINE: Duration = Duration::from_secs(10);
@@ -79,40 +84,33 @@ fn serve() -> io::Result<()> {
     }
 
     let (hand_over, notices) = mpsc::sync_channel(MOST_ANNOUNCED + 1);
-    let (tell_thread, thread) = mpsc::sync_channel(1);
-    let (start, started) = mpsc::sync_channel::<(Arc<Shared>, File)>(1);
-    let replayer = thread::Builder::new().name("notices".into()).spawn(move || {
-        // The receiver waits for just this.
-        let _ = tell_thread.send(rustix::thread::gettid().as_raw_nonzero().get());
-        match started.recv() {
-            Ok((shared, root)) => copy::notices(&shared, &root, &notices),
-            // The mount failed.
-            Err(_) => Ok(()),
-        }
-    })?;
-    let thread = thread.recv().map_err(io::Error::other)?;
+    let together = Arc::new(Together::default());
+    let replayer = Replayer::start(plan.at.clone())?;
+    let socket = open_stream(&plan, replayer.thread)?;
+    let mounted = replayer.with(Stream::new(socket.try_clone()?, together.clone()))?;
 
-    let stream = open_stream(&plan, thread)?;
     let device = mount::device()?;
     mount::mount(device.as_fd(), &plan.at, plan.kind == SharedKind::Folder)?;
-    let shared = Arc::new(Shared::new(device, stream));
+    let shared = Arc::new(Shared::new(device, Stream::new(socket, together.clone())));
     let (requests, replies) = (shared.clone(), shared.clone());
-    let mut threads = vec![
-        thread::Builder::new().name("requests".into()).spawn(move || copy::requests(&requests))?,
-        thread::Builder::new().name("replies".into()).spawn(move || copy::replies(&replies, &hand_over))?,
+    let spawn = |name: &str| thread::Builder::new().name(name.into());
+    let _threads = [
+        spawn("requests").spawn(move || copy::requests(&requests))?,
+        spawn("replies").spawn(move || copy::replies(&replies, &hand_over))?,
     ];
     // Answered by the host, so it is the proof that all of it works.
     let root = mount::enter(&plan.at).inspect_err(|_| mount::unmount(&plan.at))?;
     if let Err(error) = mount::read_ahead(root.as_fd()) {
         tracing::warn!("{} reads ahead as little as any: {error}", plan.at.display());
     }
-    start.send((shared.clone(), root)).map_err(io::Error::other)?;
-    threads.push(replayer);
+    let work = mounted.enter().inspect_err(|_| mount::unmount(&plan.at))?;
+    let _notices = spawn("notices").spawn(move || copy::notices(&shared, &notices, &work))?;
     say_mounted()?;
 
     // Whichever ends first ends the rest: nothing of a share works without all of it.
-    shared.until_ended();
-    drop(threads);
+    together.until_ended();
+    // A notification may wait for somebody who waits for a reply, and holds the device open meanwhile.
+    mount::abort(&plan.at);
     Ok(())
 }
 
@@ -121,6 +119,11 @@ fn say_mounted() -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(MOUNTED)?;
     stdout.flush()?;
+    silence()
+}
+
+/// Standard output leads nowhere from here on.
+fn silence() -> io::Result<()> {
     let null = File::options().write(true).open("/dev/null")?;
     Ok(rustix::stdio::dup2_stdout(null.as_fd())?)
 }

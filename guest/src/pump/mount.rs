@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fstat, open};
@@ -39,11 +39,24 @@ pub(super) fn unmount(at: &Path) {
     }
 }
 
+/// Ends all requests, with errors. It stays mounted where somebody uses it.
+pub(super) fn abort(at: &Path) {
+    // Nothing is mounted there where its end was that of the mount.
+    if let Err(error) = unmount_at(at, UnmountFlags::FORCE) {
+        tracing::debug!("{}: {error}", at.display());
+    }
+}
+
+/// The root, of which nothing is asked yet.
+pub(super) fn open_root(at: &Path) -> io::Result<File> {
+    Ok(open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.into())
+}
+
 /// The root, asked of the host.
 pub(super) fn enter(at: &Path) -> io::Result<File> {
-    let root: OwnedFd = open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let root = open_root(at)?;
     fstat(&root)?;
-    Ok(root.into())
+    Ok(root)
 }
 
 /// Not by the first message's `max_readahead`: the kernel takes no more by it than it would do anyway.
