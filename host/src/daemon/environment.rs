@@ -27,11 +27,18 @@ pub(super) fn routes() -> Vec<IpNet> {
         warn!("this system does not tell its routes, so networks of containers may clash with them");
         return Vec::new();
     };
-    let v4 = v4
-        .into_iter()
-        .filter_map(|(address, bits, _)| Ipv4Net::new(address, u8::try_from(bits).ok()?).ok().map(IpNet::V4));
+    // In a loop: of `filter_map` with `u8::try_from(…).ok()?`, rustc 1.95 makes `0.0.0.0/0` for every route once it
+    // optimizes.
+    let mut nets = Vec::new();
+    for (address, bits, _) in &v4 {
+        if let Ok(net) = Ipv4Net::new(*address, *bits as u8) {
+            nets.push(IpNet::V4(net));
+        }
+    }
     let v6 = os::routes_v6().into_iter().flatten().map(IpNet::V6);
-    v4.chain(v6).take(MOST_ROUTES).collect()
+    nets.extend(v6);
+    nets.truncate(MOST_ROUTES);
+    nets
 }
 
 /// The proxies in the usual variables, as the guest can use them. `variable` reads the environment.

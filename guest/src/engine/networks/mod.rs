@@ -169,7 +169,7 @@ impl Networks {
         let mut elsewhere = elsewhere.to_vec();
         elsewhere.extend(own_nets());
         let occupied = in_use.iter().any(|member| member.endpoint.network == predefined.bridge);
-        predefined.place(&made, &elsewhere, occupied)?;
+        predefined.place(&made, &elsewhere, occupied);
         record::write_file(folder, &folder.join(FILE), &predefined)
             .map_err(EngineError::system("keep where docker0 is"))?;
         let all = predefined.networks().into_iter().chain(made);
@@ -280,7 +280,7 @@ impl Predefined {
 
     /// Finds a place for `docker0`: where it was, or where Docker has it, unless that is somebody else's by now. It
     /// does not move while it is `occupied`.
-    fn place(&mut self, made: &[Network], elsewhere: &[IpNet], occupied: bool) -> Result<(), EngineError> {
+    fn place(&mut self, made: &[Network], elsewhere: &[IpNet], occupied: bool) {
         let nets: Vec<IpNet> =
             made.iter().flat_map(|network| &network.subnets).map(|subnet| subnet.net).collect();
         let taken = nets.iter().chain(elsewhere);
@@ -288,12 +288,16 @@ impl Predefined {
         let wanted = self.subnet.unwrap_or_else(default);
         let stays = occupied && self.subnet.is_some();
         if !stays && !pools::is_free(wanted, taken.clone()) {
-            let full = || EngineError::Internal("no subnet is free for docker0".to_owned());
-            self.subnet = Some(pools::free_v4(taken).ok_or_else(full)?);
+            // An engine without a default network is of less use than one in the way of a route.
+            self.subnet = Some(pools::free_v4(taken).unwrap_or_else(|| {
+                tracing::warn!(
+                    "no subnet is free for docker0; it takes {wanted}, which clashes with a route"
+                );
+                wanted
+            }));
         } else {
             self.subnet = Some(wanted);
         }
-        Ok(())
     }
 
     fn networks(&self) -> [Network; 3] {
@@ -346,7 +350,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut predefined = Predefined::open(folder.path()).unwrap();
         let mut place = |elsewhere: &[&str], occupied| {
-            predefined.place(&[], &nets(elsewhere), occupied).unwrap();
+            predefined.place(&[], &nets(elsewhere), occupied);
             predefined.subnet.unwrap().to_string()
         };
         assert_eq!(place(&[], false), "172.17.0.0/16");
