@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
 
 use holm_tests::command::Ran;
@@ -271,6 +272,36 @@ fn a_killed_pump_means_errors_and_the_next_container_has_a_new_one() {
     output.read_to_string(&mut rest).unwrap();
     assert_eq!((rest.as_str(), user.wait().unwrap().code()), ("", Some(7)));
     assert_eq!(home.holm(&["share", "list", "--format", "{{.Path}}"]).ok(), "");
+}
+
+/// In the middle of a request for a file not even SIGKILL ends a process; whoever replays changes makes many.
+#[test]
+fn a_machine_can_be_killed_while_the_computer_changes_files() {
+    let (_registry, home) = started(Machine::Process);
+    let folder = tempfile::tempdir().unwrap();
+    let running =
+        home.docker(&["run", "-d", "-v", &bind(folder.path(), "/h"), "busybox", "sleep", "1000"]).line();
+    home.docker(&["exec", &running, "ls", "/h"]).ok();
+    let (stop, stopped) = channel();
+    let changes = thread::spawn({
+        let folder = folder.path().to_owned();
+        move || {
+            while stopped.try_recv().is_err() {
+                for number in 0..500 {
+                    fs::write(folder.join(number.to_string()), "x").unwrap();
+                }
+                for number in 0..500 {
+                    fs::remove_file(folder.join(number.to_string())).unwrap();
+                }
+            }
+        }
+    });
+    home.docker(&["exec", &running, "sh", "-c", "while [ ! -e /h/499 ]; do :; done"]).ok();
+    // The last of its processes takes the rest along, so this waits for the pump as well.
+    assert!(end(home.process("machine_pid").unwrap(), Signal::KILL).unwrap());
+    stop.send(()).unwrap();
+    changes.join().unwrap();
+    shell(&home, &["-v", &bind(folder.path(), "/h")], "ls /h").ok();
 }
 
 #[test]
