@@ -4,7 +4,7 @@
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use holm_tests::home::{Home, Machine};
+use holm_tests::home::{Home, Machine, end};
 use holm_tests::http::{Request, Response, exchange};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
@@ -85,7 +85,7 @@ fn containers_find_each_other_by_name_and_only_on_their_own_networks(machine: Ma
     if machine == Machine::Process {
         // What runs goes on, and its names are served again.
         let engine = home.engine().unwrap();
-        rustix::process::kill_process(engine, rustix::process::Signal::KILL).unwrap();
+        end(engine, rustix::process::Signal::KILL).unwrap();
         home.holm(&["ps"]).ok();
         exec(&home, "web", "ping -c 1 web2").ok();
         assert_eq!(address(&home, "web", "front"), web);

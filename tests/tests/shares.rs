@@ -13,7 +13,7 @@ use holm_tests::command::Ran;
 use holm_tests::home::{Home, Machine, end, programs};
 use holm_tests::on_every_machine;
 use holm_tests::samples::ready;
-use rustix::process::{Signal, kill_process};
+use rustix::process::Signal;
 
 on_every_machine!(
     a_folder_of_the_computer_is_read_and_written_from_both_sides,
@@ -331,7 +331,8 @@ fn a_mount_outlives_the_engine_and_comes_back_with_the_daemon() {
     let tools = bind(&programs(), "/programs:ro");
     home.docker(&[&flags[..], &["-v", &bound, "-v", &tools, "busybox", "sleep", "1000"]].concat()).ok();
 
-    kill_process(home.engine().unwrap(), Signal::KILL).unwrap();
+    // When it is gone, not before: what it has accepted goes with it.
+    end(home.engine().unwrap(), Signal::KILL).unwrap();
     // Its own socket is served by the next one; a request waits for it.
     let line =
         "echo kept > /h/file; /programs/holm-probe ask /var/run/docker.sock 'GET /_ping HTTP/1.0\r\n\r\n'";
