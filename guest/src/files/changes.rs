@@ -186,6 +186,10 @@ mod tests {
         };
         mark("etc/deep/gone");
         mark("opt/never-was");
+        // A folder that is as it was but for what is in it. Made one after the other, the two may differ in time.
+        for folder in [upper.path(), lower.path()] {
+            fs::File::open(folder.join("opt")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
         let mut out = Vec::new();
         let open = |path: &Path| open_folder(path).unwrap();
         write(&mut out, open(upper.path()), Some(open(lower.path()))).unwrap();
