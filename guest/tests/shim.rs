@@ -451,6 +451,20 @@ fn a_container_by_dockers_defaults_has_its_names_mounts_and_limits() {
 }
 
 #[test]
+fn a_program_finds_no_signal_ignored_or_blocked() {
+    isolated("a_program_finds_no_signal_ignored_or_blocked", async |machine: Machine| {
+        let told =
+            machine.run_default(&["grep", "Sig[BI]", "/proc/self/status"], HostConfig::default()).await;
+        let sets: Vec<_> = told
+            .lines()
+            .map(|line| u64::from_str_radix(line.split_once('\t').unwrap().1, 16).unwrap())
+            .collect();
+        // 32 and 33 are the C library's own, and none that can be sent or caught by its users.
+        assert_eq!(sets.iter().map(|set| set & 0x7fff_ffff).collect::<Vec<_>>(), [0, 0], "{told}");
+    });
+}
+
+#[test]
 fn a_small_init_passes_signals_on_and_reaps() {
     isolated("a_small_init_passes_signals_on_and_reaps", async |machine: Machine| {
         let with_init = || HostConfig { init: Some(true), ..Default::default() };

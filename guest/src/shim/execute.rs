@@ -67,9 +67,12 @@ impl Executor for Execute {
 
 /// Turns this process into `file`, with the signals that a new program finds.
 pub(super) fn become_program(file: &Path, arguments: &[CString], variables: &[CString]) -> ! {
-    // A signal that is ignored or blocked stays so across exec; Rust ignores SIGPIPE, the shim blocks some.
-    // SAFETY: no handler is installed, and this process has one thread.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    // A signal that is ignored or blocked stays so across exec: Rust ignores SIGPIPE, nohup(1) SIGHUP for a daemon on
+    // `process`, and the shim blocks some.
+    for ignored in Signal::iterator() {
+        // SAFETY: no handler is installed, and this process has one thread. SIGKILL and SIGSTOP are refused.
+        let _ = unsafe { signal(ignored, SigHandler::SigDfl) };
+    }
     let _ = SigSet::empty().thread_set_mask();
     let error = match CString::new(file.as_os_str().as_bytes()) {
         Ok(file) => execve(&file, arguments, variables).unwrap_err(),

@@ -35,13 +35,15 @@ const APPLETS: [&str; 16] = [
 pub fn isolated(name: &str, body: impl AsyncFnOnce(Machine)) {
     if std::env::var_os(INSIDE).is_none() {
         let own = std::env::current_exe().expect("a test has a program");
-        let status = Command::new("unshare")
+        // As under nohup(1), which no container may notice.
+        let status = Command::new("env")
+            .args(["--ignore-signal=HUP", "unshare"])
             .args(["--mount", "--pid", "--cgroup", "--fork", "--kill-child", "--mount-proc"])
             .arg(own)
             .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
             .status()
-            .expect("unshare (util-linux) runs");
+            .expect("env (coreutils) and unshare (util-linux) run");
         assert!(status.success(), "{name} failed inside: {status}");
         return;
     }
