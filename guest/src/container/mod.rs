@@ -17,7 +17,7 @@ mod namespaces;
 pub mod process;
 pub mod resources;
 mod rlimits;
-mod seccomp;
+pub(crate) mod seccomp;
 mod security;
 mod spec;
 mod sysctls;

@@ -4,11 +4,12 @@
 
 use libcontainer::seccomp::initialize_seccomp;
 use oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompBuilder,
-    LinuxSeccompOperator, LinuxSyscallBuilder,
+    LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompBuilder, LinuxSeccompOperator,
+    LinuxSyscallBuilder,
 };
 
 use super::protocol::Failure;
+use crate::container::seccomp::architectures;
 
 const AF_VSOCK: u64 = 40;
 const EPERM: u32 = 1;
@@ -42,15 +43,6 @@ fn filter() -> LinuxSeccomp {
         .syscalls([socket])
         .build();
     built.expect("no field is missing that has to be there")
-}
-
-/// The machine's own and those whose programs it runs as well: a call that comes by another door ends the process.
-fn architectures() -> Vec<Arch> {
-    match std::env::consts::ARCH {
-        "x86_64" => vec![Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32],
-        "aarch64" => vec![Arch::ScmpArchAarch64, Arch::ScmpArchArm],
-        _ => vec![Arch::ScmpArchNative],
-    }
 }
 
 #[cfg(test)]
