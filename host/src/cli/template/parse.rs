@@ -287,16 +287,7 @@ impl Parser {
                     self.next();
                     break;
                 }
-                Kind::Boolean(_)
-                | Kind::Character(_)
-                | Kind::Dot
-                | Kind::Field(_)
-                | Kind::Name(_)
-                | Kind::Number(_)
-                | Kind::Keyword("nil")
-                | Kind::Quoted(_)
-                | Kind::Variable(_)
-                | Kind::Mark('(') => commands.push(self.command()?),
+                kind if kind.starts_operand() => commands.push(self.command()?),
                 _ => return self.unexpected(&token, context),
             }
         }
@@ -357,7 +348,7 @@ impl Parser {
                     self.next();
                     break;
                 }
-                _ if token.spaced && self.starts_operand() => {}
+                _ if token.spaced && self.peek().kind.starts_operand() => {}
                 _ => return self.unexpected(&token, "operand"),
             }
         }
@@ -367,24 +358,8 @@ impl Parser {
         Ok(Command { operands, place })
     }
 
-    fn starts_operand(&mut self) -> bool {
-        matches!(
-            self.peek().kind,
-            Kind::Boolean(_)
-                | Kind::Character(_)
-                | Kind::Dot
-                | Kind::Field(_)
-                | Kind::Name(_)
-                | Kind::Number(_)
-                | Kind::Keyword("nil")
-                | Kind::Quoted(_)
-                | Kind::Variable(_)
-                | Kind::Mark('(')
-        )
-    }
-
     fn operand(&mut self) -> Parsed<Option<Operand>> {
-        if !self.starts_operand() {
+        if !self.peek().kind.starts_operand() {
             return Ok(None);
         }
         let mut operand = self.term()?;

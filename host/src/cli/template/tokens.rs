@@ -55,6 +55,23 @@ const KEYWORDS: [&str; 11] =
     ["block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"];
 
 impl Kind {
+    /// Whether an operand of a command can begin with it.
+    pub(super) fn starts_operand(&self) -> bool {
+        matches!(
+            self,
+            Self::Boolean(_)
+                | Self::Character(_)
+                | Self::Dot
+                | Self::Field(_)
+                | Self::Name(_)
+                | Self::Number(_)
+                | Self::Keyword("nil")
+                | Self::Quoted(_)
+                | Self::Variable(_)
+                | Self::Mark('(')
+        )
+    }
+
     /// As Go's library shows it in a complaint.
     pub(super) fn shown(&self) -> String {
         let quoted = |text: &str| match text.char_indices().nth(10) {
