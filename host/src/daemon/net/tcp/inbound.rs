@@ -2,8 +2,6 @@
 //! its accepted connection until the container has answered; refused or silent, it is reset.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -17,7 +15,6 @@ use crate::daemon::net::core::Core;
 use crate::daemon::net::inlet::{self, Arrival, Owner};
 use crate::daemon::net::ready::Id;
 use crate::daemon::net::stats::count;
-use crate::daemon::net::timers::Timer;
 
 /// How long flows of a container that has ended may take to end. What it said last is still under way then.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -38,17 +35,8 @@ impl Tcp {
         let (key, now) = (key_of(far), Instant::now());
         let connection = Connection::open(key, initial(&self.secret, key, self.epoch, now), now);
         let flow_waker = core.ready.waker(Id::Tcp(key));
-        let entry = Entry {
-            state: State::Open(Box::new(Flow::new(connection, Far::Host(stream)))),
-            half_open: None,
-            inbound: Some(owner),
-            place: Some(place),
-            ends: None,
-            waker: Waker::from(Arc::clone(&flow_waker)),
-            flow_waker,
-            timer: Timer::default(),
-        };
-        entry.flow_waker.requeue();
+        let state = State::Open(Box::new(Flow::new(connection, Far::Host(stream))));
+        let entry = Entry { inbound: Some(owner), place: Some(place), ..Entry::new(state, flow_waker) };
         self.flows.insert(key, entry);
         self.inbound += 1;
         self.measure(core);

@@ -65,6 +65,23 @@ struct Entry {
     timer: Timer,
 }
 
+impl Entry {
+    /// With nothing that only one direction has; it is served as soon as it is in the table.
+    fn new(state: State, flow_waker: Arc<FlowWaker>) -> Self {
+        flow_waker.requeue();
+        Self {
+            state,
+            half_open: None,
+            inbound: None,
+            place: None,
+            ends: None,
+            waker: Waker::from(Arc::clone(&flow_waker)),
+            flow_waker,
+            timer: Timer::default(),
+        }
+    }
+}
+
 /// All TCP flows.
 pub(super) struct Tcp {
     flows: HashMap<FlowKey, Entry>,
@@ -171,17 +188,8 @@ impl Tcp {
             dial::dial(candidates)
         };
         let flow_waker = core.ready.waker(Id::Tcp(key));
-        let entry = Entry {
-            state: State::Dialing { dial, syn: Syn::new(repr), deadline: now + dial::LONGEST },
-            half_open: Some(self.half_open.add(key, now)),
-            inbound: None,
-            place: None,
-            ends: None,
-            waker: Waker::from(Arc::clone(&flow_waker)),
-            flow_waker,
-            timer: Timer::default(),
-        };
-        entry.flow_waker.requeue();
+        let state = State::Dialing { dial, syn: Syn::new(repr), deadline: now + dial::LONGEST };
+        let entry = Entry { half_open: Some(self.half_open.add(key, now)), ..Entry::new(state, flow_waker) };
         self.flows.insert(key, entry);
         self.shares.take(address);
         self.half_open_shares.take(address);
