@@ -302,20 +302,8 @@ impl Predefined {
 
     fn networks(&self) -> [Network; 3] {
         let network = |id: &NetworkId, name: &str, driver| Network {
-            id: id.clone(),
-            name: name.to_owned(),
-            created: self.created,
-            driver,
-            ipv4: true,
-            ipv6: false,
-            internal: false,
-            attachable: false,
-            config_only: false,
-            config_from: String::new(),
-            options: BTreeMap::new(),
-            labels: BTreeMap::new(),
             ipam: Ipam { driver: "default".to_owned(), ..Ipam::default() },
-            subnets: Vec::new(),
+            ..Network::new(id.clone(), name, self.created, driver)
         };
         let mut bridge = network(&self.bridge, "bridge", Driver::Bridge);
         bridge.options = [

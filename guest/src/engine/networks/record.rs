@@ -44,6 +44,28 @@ pub(crate) struct Network {
     pub(crate) subnets: Vec<Subnet>,
 }
 
+impl Network {
+    /// One without options or addresses.
+    pub(super) fn new(id: NetworkId, name: &str, created: DateTime<Utc>, driver: Driver) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            created,
+            driver,
+            ipv4: true,
+            ipv6: false,
+            internal: false,
+            attachable: false,
+            config_only: false,
+            config_from: String::new(),
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            ipam: Ipam::default(),
+            subnets: Vec::new(),
+        }
+    }
+}
+
 /// What makes a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -165,21 +187,10 @@ pub(crate) mod tests {
 
     pub(crate) fn network(name: &str, subnet: &str) -> Network {
         let net: IpNet = subnet.parse().unwrap();
+        let id = NetworkId::from_bytes([name.len() as u8; 32]);
         Network {
-            id: NetworkId::from_bytes([name.len() as u8; 32]),
-            name: name.to_owned(),
-            created: DateTime::UNIX_EPOCH,
-            driver: Driver::Bridge,
-            ipv4: true,
-            ipv6: false,
-            internal: false,
-            attachable: false,
-            config_only: false,
-            config_from: String::new(),
-            options: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            ipam: Ipam::default(),
             subnets: vec![Subnet { net, range: None, gateway: net.hosts().next(), auxiliary: Vec::new() }],
+            ..Network::new(id, name, DateTime::UNIX_EPOCH, Driver::Bridge)
         }
     }
 
