@@ -313,32 +313,13 @@ fn readers_wait_for_their_tables(home: &Home) {
     run(&["up", "-d", "--quiet-pull"]);
     home.docker(&["wait", "isle-reader-1", "isle-reader-2"]).ok();
     assert_eq!(run(&["logs", "--no-log-prefix", "reader"]), "holm\nholm\n");
-    let version = run(&[
-        "exec",
-        "-T",
-        "database",
-        "/usr/lib/postgresql/15/bin/psql",
-        "-h",
-        "localhost",
-        "-U",
-        "postgres",
-        "-Atc",
-        "show server_version",
-    ]);
+    let psql =
+        ["exec", "-T", "database", "/usr/lib/postgresql/15/bin/psql", "-h", "localhost", "-U", "postgres"];
+    let ask = |question: &str| run(&[&psql[..], &["-Atc", question]].concat());
+    let version = ask("show server_version");
     assert!(version.starts_with("15."), "{version}");
     // What was written is there after a stop in order and after one without.
-    run(&[
-        "exec",
-        "-T",
-        "database",
-        "/usr/lib/postgresql/15/bin/psql",
-        "-h",
-        "localhost",
-        "-U",
-        "postgres",
-        "-c",
-        "insert into isles values ('ey')",
-    ]);
+    ask("insert into isles values ('ey')");
     run(&["kill", "database"]);
     run(&["down"]);
     run(&["up", "-d"]);

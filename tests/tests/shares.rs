@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -35,6 +35,21 @@ fn shell(home: &Home, flags: &[&str], line: &str) -> Ran {
 
 fn bind(source: &Path, rest: &str) -> String {
     format!("{}:{rest}", source.display())
+}
+
+/// A container named `watcher` that watches these folders, and what it tells from now on.
+fn watch(home: &Home, flags: &[&str], folders: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut watcher = home
+        .command(&["run", "--rm", "--name", "watcher"])
+        .args(flags)
+        .args(["-v", &bind(&programs(), "/programs:ro"), "busybox", "/programs/holm-probe", "watch"])
+        .args(folders)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "watching");
+    (watcher, lines)
 }
 
 fn a_folder_of_the_computer_is_read_and_written_from_both_sides(machine: Machine) {
@@ -130,15 +145,7 @@ fn a_watcher_in_a_container_is_told_what_is_changed_on_the_computer(machine: Mac
     fs::create_dir(path("sub")).unwrap();
     fs::write(path("a"), "old").unwrap();
 
-    let mut watcher = home
-        .command(&["run", "--rm", "--name", "watcher"])
-        .args(["-v", &bind(folder.path(), "/h"), "-v", &bind(&programs(), "/programs:ro"), "busybox"])
-        .args(["/programs/holm-probe", "watch", "/h", "/h/sub"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "watching");
+    let (mut watcher, mut lines) = watch(&home, &["-v", &bind(folder.path(), "/h")], &["/h", "/h/sub"]);
     let mut told = |expected: &[&str]| {
         for line in expected {
             assert_eq!(lines.next().unwrap().unwrap().trim_end(), *line);
@@ -206,15 +213,7 @@ fn shares_that_overlap_see_each_others_changes(machine: Machine) {
         bind(folder.path(), "/read:ro"),
         bind(&folder.path().join("sub"), "/part"),
     );
-    let mut watcher = home
-        .command(&["run", "--rm", "--name", "watcher", "-v", &read, "-v", &part])
-        .args(["-v", &bind(&programs(), "/programs:ro"), "busybox"])
-        .args(["/programs/holm-probe", "watch", "/read/sub", "/part"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "watching");
+    let (mut watcher, mut lines) = watch(&home, &["-v", &read, "-v", &part], &["/read/sub", "/part"]);
     // Each in its own time.
     let mut told = |expected: &[&str]| {
         let mut told: Vec<_> = expected.iter().map(|_| lines.next().unwrap().unwrap()).collect();
