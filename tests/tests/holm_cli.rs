@@ -313,7 +313,7 @@ fn docker_settings_completion_and_logins_work(machine: Machine) {
     };
     assert_eq!(remote(&["exec", "isle", "sh", "-c", "echo out; exit 3"]).stdout, "out\n");
     assert_eq!(remote(&["inspect", "-f", "{{.State.Status}}", "isle", "isle"]).ok(), "running\nrunning\n");
-    fs::write(bin.join("ssh"), "#!/bin/sh\nread -r request\necho no route >&2\nexit 255\n").unwrap();
+    fs::write(bin.join("ssh"), "#!/bin/sh\necho no route >&2\nexit 255\n").unwrap();
     let refused = remote(&["ps"]).fails_with(1);
     assert!(refused.contains("stderr=no route"), "{refused}");
 }

@@ -88,9 +88,17 @@ impl AsyncRead for SshStream {
 
 impl AsyncWrite for SshStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stdin {
-            Some(stdin) => Pin::new(stdin).poll_write(cx, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let this = self.get_mut();
+        let written = match &mut this.stdin {
+            Some(stdin) => ready!(Pin::new(stdin).poll_write(cx, bytes)),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        match written {
+            // It ended before it was asked anything: what it complained of is read next, and says more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !this.answered => {
+                Poll::Ready(Ok(bytes.len()))
+            }
+            written => Poll::Ready(written),
         }
     }
 
