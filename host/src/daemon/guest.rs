@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use holm_api::link::{Binds, Configure, GuestMessage, HostMessage, Proxy, Registries, Token};
 use holm_api::port;
-use holm_api::services::{Answer, Ask};
+use holm_api::services::{Answer, Ask, MOST_WAITING};
 use holm_vmm::{Listener, Machine};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
 use super::link::{Link, SessionError, unix_nanos};
 use super::net::{Gateway, GatewayConfig};
-use super::ports::Ports;
+use super::ports::{Ports, PortsError};
 use super::services::{self, Serve};
 use super::shares::{self, Refused, Shares};
 use super::token;
@@ -72,7 +72,7 @@ pub(super) async fn serve(
     let gateway = Gateway::new(GatewayConfig::default());
     let ports = Ports::new(gateway.orders());
     let network = run_network(gateway, packets, network_token);
-    let asked = Requests { ports, shares: guest.shares.clone() };
+    let asked = Requests::new(ports, guest.shares.clone());
     let services = services::run(requests, services_token, Arc::new(asked));
     let files = shares::serve(files, guest.shares.clone());
     let link = async {
@@ -108,30 +108,36 @@ async fn run_network(gateway: Gateway, mut listener: Box<dyn Listener>, token: T
 
 /// What the engine may ask of this computer.
 struct Requests {
-    ports: Ports,
+    ports: Arc<Ports>,
+    /// How many changes of ports may be under way, also such as nobody waits for any more.
+    changes: Arc<Semaphore>,
     shares: Arc<Shares>,
 }
 
 impl Serve for Requests {
     async fn serve(&self, ask: Ask) -> Answer {
         match ask {
-            Ask::OpenPorts(wish) => match self.ports.open(wish).await {
-                Ok(bound) => Answer::Ports(bound),
-                Err(error) => Answer::Refused { message: error.to_string() },
-            },
+            Ask::OpenPorts(wish) => {
+                self.change(|ports| async move { ports.open(wish).await.map(Answer::Ports) }).await
+            }
             Ask::ClosePorts(container) => {
-                self.ports.close(&container).await;
-                Answer::Done
+                let close = |ports: Arc<Ports>| async move {
+                    ports.close(&container).await;
+                    Ok(Answer::Done)
+                };
+                self.change(close).await
             }
             Ask::Keep(containers) => {
-                self.ports.keep(&containers).await;
                 self.shares.keep(&containers);
-                Answer::Done
+                let keep = |ports: Arc<Ports>| async move {
+                    ports.keep(&containers).await;
+                    Ok(Answer::Done)
+                };
+                self.change(keep).await
             }
-            Ask::ShowPorts(ports) => match self.ports.show(&ports).await {
-                Ok(()) => Answer::Done,
-                Err(error) => Answer::Refused { message: error.to_string() },
-            },
+            Ask::ShowPorts(shown) => {
+                self.change(|ports| async move { ports.show(&shown).await.map(|()| Answer::Done) }).await
+            }
             Ask::CheckPath(path) => self.look(move |shares| shares.check(&path).map(|()| Answer::Done)).await,
             Ask::Share(wish) => self.look(move |shares| shares.share(wish).map(Answer::Shared)).await,
             Ask::Unshare(user) => Answer::Ended(self.shares.unshare(&user)),
@@ -141,6 +147,29 @@ impl Serve for Requests {
 }
 
 impl Requests {
+    fn new(ports: Ports, shares: Arc<Shares>) -> Self {
+        Self { ports: Arc::new(ports), changes: Arc::new(Semaphore::new(MOST_WAITING)), shares }
+    }
+
+    /// Changes ports, to the end: a request is dropped with its stream, and half of this would be nobody's to undo.
+    async fn change<C>(&self, change: impl FnOnce(Arc<Ports>) -> C) -> Answer
+    where
+        C: Future<Output = Result<Answer, PortsError>> + Send + 'static,
+    {
+        let turn = self.changes.clone().acquire_owned().await;
+        let change = change(self.ports.clone());
+        let done = tokio::spawn(async move {
+            let _turn = turn;
+            change.await
+        });
+        let message = match done.await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(refused)) => refused.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        Answer::Refused { message }
+    }
+
     /// Does what may wait for this computer's file system.
     async fn look(&self, look: impl FnOnce(&Shares) -> Result<Answer, Refused> + Send + 'static) -> Answer {
         let shares = self.shares.clone();
@@ -152,5 +181,45 @@ impl Requests {
             Err(panic) => panic.to_string(),
         };
         Answer::Refused { message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures_util::future::poll_immediate;
+    use holm_api::ContainerId;
+    use holm_api::services::{OpenPorts, PortWish, Protocol, Target};
+
+    use super::super::net::inlet::{Inlet, Order, Owner};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_of_ports_whose_stream_is_replaced_is_carried_out() {
+        let (orders, inlet) = Inlet::new();
+        let requests = Requests::new(Ports::new(orders.clone()), Arc::default());
+        let close = || Order::Close { owner: Owner(0), closed: tokio::sync::oneshot::channel().0 };
+        while orders.try_send(close()).is_ok() {}
+        let port = PortWish {
+            protocol: Protocol::Udp,
+            container_port: 7,
+            address: Some(Ipv4Addr::LOCALHOST.into()),
+            first: 0,
+            last: 0,
+        };
+        let ask = Ask::OpenPorts(OpenPorts {
+            container: ContainerId::from_bytes([1; 32]),
+            target: Target { v4: Some(Ipv4Addr::new(172, 17, 0, 2)), v6: None },
+            inside: Vec::new(),
+            ports: vec![port],
+        });
+        // Polled once and dropped, while the gateway takes no more orders.
+        assert!(poll_immediate(requests.serve(ask)).await.is_none());
+        let mut order = close();
+        while matches!(order, Order::Close { .. }) {
+            order = std::future::poll_fn(|context| inlet.poll(context)).await;
+        }
+        assert!(matches!(order, Order::Datagrams { .. }));
     }
 }
