@@ -54,9 +54,18 @@ fn main() -> Result<ExitCode> {
         if !wanted.is_empty() && !wanted.iter().any(|wish| wish == name) {
             continue;
         }
-        for finding in measure()? {
-            println!("{finding}");
-            if finding.is_over() {
+        match measure() {
+            Ok(findings) => {
+                for finding in findings {
+                    println!("{finding}");
+                    if finding.is_over() {
+                        code = ExitCode::FAILURE;
+                    }
+                }
+            }
+            // What one lacks is no reason to know nothing of the others.
+            Err(error) => {
+                eprintln!("{name} is not measured: {error:#}");
                 code = ExitCode::FAILURE;
             }
         }
