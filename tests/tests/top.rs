@@ -36,10 +36,22 @@ fn processes_are_shown_in_the_columns_of_ps(machine: Machine) {
         table(&["-o", "pid,comm"]),
         [
             vec!["PID".to_owned(), "COMMAND".to_owned()],
-            vec![first, "sleep".to_owned()],
+            vec![first.clone(), "sleep".to_owned()],
             vec![full[2][1].clone(), "sleep".to_owned()]
         ]
     );
+    let long = table(&["-l"]);
+    assert_eq!(long[0].join(" "), "F S UID PID PPID C PRI NI ADDR SZ WCHAN TTY TIME CMD");
+    let number = |column: usize| long[1][column].parse::<i32>().unwrap();
+    assert_eq!((long[1][1].as_str(), long[1][2].as_str(), number(6) - number(7)), ("S", "1000", 80));
+    assert_eq!((long[1][9].parse::<u32>().is_ok(), &long[1][3]), (true, &first));
+    // A line for each thread: each of these has one, of its own number.
+    let threads = table(&["-eLo", "pid,lwp,s,comm"]);
+    assert_eq!(threads[1], [&first, &first, "S", "sleep"]);
+    // Or below its process.
+    let both = table(&["m", "-o", "pid,lwp,s,uid"]);
+    assert_eq!(both[1..3], [[&first, "-", "-", "1000"], ["-", &first, "S", "1000"]]);
+
     let refused = top(&["-Z"]).fails_with(1);
     assert!(refused.contains("ps: unsupported option: -Z"), "{refused}");
     home.docker(&["rm", "-f", "isle"]).ok();

@@ -1,137 +1,40 @@
-//! The words of ps(1) that choose columns: a machine has no `ps`, and clients ask for its.
+//! The words of ps(1) that choose columns and lines: a machine has no `ps`, and clients ask for its. Checked against
+//! procps-ng 4.0.2.
 
-/// What a column shows of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    /// Number of the process.
-    Pid,
-    /// Of its parent.
-    ParentPid,
-    /// Of its group.
-    Group,
-    /// Of its session.
-    Session,
-    /// Its user's number.
-    UserId,
-    /// Its user's name, where it has one.
-    User,
-    /// Its user group's number.
-    GroupId,
-    /// Its program's name.
-    Name,
-    /// Its whole command line.
-    Command,
-    /// One letter.
-    State,
-    /// The letter, and what else there is to say.
-    States,
-    /// Its terminal.
-    Terminal,
-    /// Processor time, `hh:mm:ss`.
-    Time,
-    /// Processor time, `m:ss`.
-    ShortTime,
-    /// Time since its start.
-    Elapsed,
-    /// The same in seconds.
-    ElapsedSeconds,
-    /// Its start: a time of this day, a day, or a year.
-    Start,
-    /// Its start in full.
-    LongStart,
-    /// Processor time by time, whole percents.
-    Load,
-    /// The same with one digit more.
-    Processor,
-    /// Resident memory of all, in percents.
-    Memory,
-    /// KiB of address space.
-    Size,
-    /// KiB of resident memory.
-    Resident,
-    /// As nice(1).
-    Nice,
-    /// Threads.
-    Threads,
-}
+use super::field::Field;
 
 /// A column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) field: Field,
     pub(super) header: String,
+    /// Letters that are shown at most; `None` shows all.
+    pub(super) width: Option<usize>,
 }
 
-/// Names for `-o`, and their headers.
-const NAMES: &[(&str, &str, Field)] = &[
-    ("pid", "PID", Field::Pid),
-    ("tgid", "TGID", Field::Pid),
-    ("ppid", "PPID", Field::ParentPid),
-    ("pgid", "PGID", Field::Group),
-    ("pgrp", "PGRP", Field::Group),
-    ("sid", "SID", Field::Session),
-    ("sess", "SESS", Field::Session),
-    ("session", "SESS", Field::Session),
-    ("uid", "UID", Field::UserId),
-    ("euid", "EUID", Field::UserId),
-    ("user", "USER", Field::User),
-    ("euser", "EUSER", Field::User),
-    ("uname", "USER", Field::User),
-    ("gid", "GID", Field::GroupId),
-    ("egid", "EGID", Field::GroupId),
-    ("comm", "COMMAND", Field::Name),
-    ("ucmd", "CMD", Field::Name),
-    ("ucomm", "COMMAND", Field::Name),
-    ("args", "COMMAND", Field::Command),
-    ("command", "COMMAND", Field::Command),
-    ("cmd", "CMD", Field::Command),
-    ("s", "S", Field::State),
-    ("state", "S", Field::State),
-    ("stat", "STAT", Field::States),
-    ("tty", "TT", Field::Terminal),
-    ("tt", "TT", Field::Terminal),
-    ("tname", "TTY", Field::Terminal),
-    ("time", "TIME", Field::Time),
-    ("cputime", "TIME", Field::Time),
-    ("bsdtime", "TIME", Field::ShortTime),
-    ("etime", "ELAPSED", Field::Elapsed),
-    ("etimes", "ELAPSED", Field::ElapsedSeconds),
-    ("stime", "STIME", Field::Start),
-    ("start_time", "START", Field::Start),
-    ("bsdstart", "START", Field::Start),
-    ("lstart", "STARTED", Field::LongStart),
-    ("c", "C", Field::Load),
-    ("pcpu", "%CPU", Field::Processor),
-    ("%cpu", "%CPU", Field::Processor),
-    ("pmem", "%MEM", Field::Memory),
-    ("%mem", "%MEM", Field::Memory),
-    ("vsz", "VSZ", Field::Size),
-    ("vsize", "VSZ", Field::Size),
-    ("rss", "RSS", Field::Resident),
-    ("rssize", "RSS", Field::Resident),
-    ("rsz", "RSZ", Field::Resident),
-    ("ni", "NI", Field::Nice),
-    ("nice", "NI", Field::Nice),
-    ("nlwp", "NLWP", Field::Threads),
-    ("thcount", "THCNT", Field::Threads),
-];
+/// What has a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// Each process.
+    #[default]
+    Processes,
+    /// Each thread.
+    Threads,
+    /// Each process, and its threads below it.
+    Both,
+}
 
-/// `ps -e`
-const SHORT: &[(&str, Field)] =
-    &[("PID", Field::Pid), ("TTY", Field::Terminal), ("TIME", Field::Time), ("CMD", Field::Name)];
-/// `ps -ef`
-const FULL: &[(&str, Field)] = &[
-    ("UID", Field::User),
-    ("PID", Field::Pid),
-    ("PPID", Field::ParentPid),
-    ("C", Field::Load),
-    ("STIME", Field::Start),
-    ("TTY", Field::Terminal),
-    ("TIME", Field::Time),
-    ("CMD", Field::Command),
-];
+/// What words ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) columns: Vec<Column>,
+    pub(super) lines: Lines,
+}
+
+type Preset = &'static [(&'static str, Field)];
+
 /// `ps ax`
-const BSD: &[(&str, Field)] = &[
+const BSD: Preset = &[
     ("PID", Field::Pid),
     ("TTY", Field::Terminal),
     ("STAT", Field::States),
@@ -139,7 +42,7 @@ const BSD: &[(&str, Field)] = &[
     ("COMMAND", Field::Command),
 ];
 /// `ps aux`
-const USERS: &[(&str, Field)] = &[
+const USERS: Preset = &[
     ("USER", Field::User),
     ("PID", Field::Pid),
     ("%CPU", Field::Processor),
@@ -152,6 +55,64 @@ const USERS: &[(&str, Field)] = &[
     ("TIME", Field::ShortTime),
     ("COMMAND", Field::Command),
 ];
+/// `ps l`
+const BSD_LONG: Preset = &[
+    ("F", Field::Flags),
+    ("UID", Field::UserId),
+    ("PID", Field::Pid),
+    ("PPID", Field::ParentPid),
+    ("PRI", Field::KernelPriority),
+    ("NI", Field::Nice),
+    ("VSZ", Field::Size),
+    ("RSS", Field::Resident),
+    ("WCHAN", Field::Waits),
+    ("STAT", Field::States),
+    ("TTY", Field::Terminal),
+    ("TIME", Field::ShortTime),
+    ("COMMAND", Field::Command),
+];
+/// `ps j`
+const BSD_JOBS: Preset = &[
+    ("PPID", Field::ParentPid),
+    ("PID", Field::Pid),
+    ("PGID", Field::Group),
+    ("SID", Field::Session),
+    ("TTY", Field::Terminal),
+    ("TPGID", Field::Foreground),
+    ("STAT", Field::States),
+    ("UID", Field::UserId),
+    ("TIME", Field::ShortTime),
+    ("COMMAND", Field::Command),
+];
+/// `ps v`
+const BSD_MEMORY: Preset = &[
+    ("PID", Field::Pid),
+    ("TTY", Field::Terminal),
+    ("STAT", Field::States),
+    ("TIME", Field::ShortTime),
+    ("MAJFL", Field::MajorFaults),
+    ("TRS", Field::Text),
+    ("DRS", Field::Data),
+    ("RSS", Field::Resident),
+    ("%MEM", Field::Memory),
+    ("COMMAND", Field::Command),
+];
+/// `ps s`
+const BSD_SIGNALS: Preset = &[
+    ("UID", Field::UserId),
+    ("PID", Field::Pid),
+    ("PENDING", Field::Pending),
+    ("BLOCKED", Field::Blocked),
+    ("IGNORED", Field::Ignored),
+    ("CAUGHT", Field::Caught),
+    ("STAT", Field::States),
+    ("TTY", Field::Terminal),
+    ("TIME", Field::ShortTime),
+    ("COMMAND", Field::Command),
+];
+
+/// Letters of what a process waits for.
+const WAITS_WIDTH: usize = 6;
 
 /// Why there are no columns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -162,9 +123,21 @@ pub(super) enum BadColumns {
     /// Likewise.
     #[error("ps: error: unknown user-defined format specifier \"{0}\"")]
     Name(String),
+    /// No number of letters, or none at all.
+    #[error("ps: error: column widths must be unsigned decimal numbers")]
+    Width,
     /// `-o` and nothing.
     #[error("ps: error: format specification must follow -o")]
     Nothing,
+    /// `-y` is of `-l`.
+    #[error("ps: error: modifier -y without format -l makes no sense")]
+    WithoutLong,
+    /// The number of a thread has two names.
+    #[error("ps: error: thread flags conflict; can't use both -L and -T")]
+    Threads,
+    /// Two sets of columns.
+    #[error("ps: error: conflicting format options")]
+    Formats,
     /// moby finds a container's processes in the output of `ps` by it.
     #[error("Couldn't find PID field in ps output")]
     NoPid,
@@ -173,10 +146,67 @@ pub(super) enum BadColumns {
     FalsePid(String),
 }
 
-/// The columns that these words ask for; none is `-ef`.
-pub(super) fn columns(words: &str) -> Result<Vec<Column>, BadColumns> {
-    let mut chosen: Option<&[(&str, Field)]> = None;
+/// The letters of System V's `ps` that change columns.
+#[derive(Debug, Default)]
+struct Letters(Vec<char>);
+
+impl Letters {
+    fn has(&self, letters: &str) -> bool {
+        self.0.iter().any(|letter| letters.contains(*letter))
+    }
+
+    /// What they add up to.
+    fn columns(&self, bsd: bool) -> Result<Vec<(&'static str, Field)>, BadColumns> {
+        let [full, long, more] = ["fF", "l", "F"].map(|letters| self.has(letters));
+        let [jobs, class, short, processor] = ["j", "c", "y", "P"].map(|letters| self.has(letters));
+        let [lwp, spid] = ["L", "T"].map(|letters| self.has(letters));
+        if short && !long {
+            return Err(BadColumns::WithoutLong);
+        }
+        if lwp && spid {
+            return Err(BadColumns::Threads);
+        }
+        let user = if full { Field::User } else { Field::UserId };
+        let command = if full { Field::Command } else { Field::Name };
+        let all = [
+            (long && !short, "F", Field::Flags),
+            (long, "S", Field::State),
+            (full || long, "UID", user),
+            (true, "PID", Field::Pid),
+            (spid, "SPID", Field::Tid),
+            (full || long, "PPID", Field::ParentPid),
+            (jobs, "PGID", Field::Group),
+            (jobs, "SID", Field::Session),
+            (lwp, "LWP", Field::Tid),
+            (processor, "PSR", Field::LastProcessor),
+            (class, "CLS", Field::Class),
+            (class, "PRI", Field::Priority),
+            ((full || long) && !class, "C", Field::Load),
+            (lwp && full, "NLWP", Field::Threads),
+            (long && !class, "PRI", Field::OldPriority),
+            (long && !class, "NI", Field::Nice),
+            (long && !short, "ADDR", Field::Address),
+            (long && short, "RSS", Field::Resident),
+            (long || more, "SZ", Field::Pages),
+            (long, "WCHAN", Field::Waits),
+            (more && !short, "RSS", Field::Resident),
+            (more && !processor, "PSR", Field::LastProcessor),
+            (full, "STIME", Field::Start),
+            (true, "TTY", Field::Terminal),
+            (bsd, "STAT", Field::States),
+            (true, "TIME", Field::Time),
+            (true, "CMD", command),
+        ];
+        Ok(all.into_iter().filter(|(shown, ..)| *shown).map(|(_, header, field)| (header, field)).collect())
+    }
+}
+
+/// What these words ask for; none is `-ef`.
+pub(super) fn view(words: &str) -> Result<View, BadColumns> {
+    let mut letters = Letters::default();
+    let mut bsd: Option<Preset> = None;
     let mut own: Vec<Column> = Vec::new();
+    let mut lines = Lines::default();
     let words = if words.trim().is_empty() { "-ef" } else { words };
     let mut words = words.split_ascii_whitespace();
     while let Some(word) = words.next() {
@@ -191,50 +221,96 @@ pub(super) fn columns(words: &str) -> Result<Vec<Column>, BadColumns> {
             continue;
         }
         // Everybody's mistake, which ps takes for what was meant.
-        let (bsd, letters) = match word.strip_prefix('-') {
+        let (is_bsd, rest) = match word.strip_prefix('-') {
             Some(rest) if rest.starts_with("aux") => (true, rest),
             Some(rest) if !rest.is_empty() && !rest.starts_with('-') => (false, rest),
             Some(_) => return Err(unknown()),
             None => (true, word),
         };
-        for (at, letter) in letters.char_indices() {
-            match (letter, bsd) {
+        for (at, letter) in rest.char_indices() {
+            let mut preset = |columns| match bsd {
+                Some(other) if other != BSD && other != columns => Err(BadColumns::Formats),
+                _ => {
+                    bsd = Some(columns);
+                    Ok(())
+                }
+            };
+            match (letter, is_bsd) {
                 ('o', _) => {
-                    let rest = &letters[at + 1..];
+                    let rest = &rest[at + 1..];
                     let list = if rest.is_empty() { words.next() } else { Some(rest) };
                     own.append(&mut named(list.ok_or(BadColumns::Nothing)?)?);
                     break;
                 }
-                ('f', false) => chosen = Some(FULL),
-                ('u', true) => chosen = Some(USERS),
-                ('a' | 'x', true) => chosen = chosen.or(Some(BSD)),
+                ('L' | 'T', false) => {
+                    lines = Lines::Threads;
+                    letters.0.push(letter);
+                }
+                ('f' | 'F' | 'l' | 'j' | 'c' | 'y' | 'P', false) => letters.0.push(letter),
+                ('u', true) => preset(USERS)?,
+                ('l', true) => preset(BSD_LONG)?,
+                ('j', true) => preset(BSD_JOBS)?,
+                ('v', true) => preset(BSD_MEMORY)?,
+                ('s', true) => preset(BSD_SIGNALS)?,
+                ('a' | 'x', true) => bsd = bsd.or(Some(BSD)),
+                ('H', true) => {
+                    bsd = bsd.or(Some(BSD));
+                    lines = Lines::Threads;
+                }
+                ('m', true) => {
+                    bsd = bsd.or(Some(BSD));
+                    lines = Lines::Both;
+                }
+                ('m', false) => lines = Lines::Both,
                 // All processes are a container's, and no line is cut off.
                 ('e' | 'A' | 'a' | 'd', false) | ('w' | 'g' | '-', _) => {}
                 _ => return Err(unknown()),
             }
         }
     }
-    let columns = if own.is_empty() {
-        let chosen = chosen.unwrap_or(SHORT);
-        chosen.iter().map(|(header, field)| Column { field: *field, header: (*header).to_owned() }).collect()
-    } else {
-        own
+    let columns = match (own.is_empty(), bsd) {
+        (false, _) => own,
+        (true, Some(other)) if other != BSD && !letters.0.is_empty() => return Err(BadColumns::Formats),
+        (true, Some(preset)) if letters.0.is_empty() => columns(preset),
+        (true, _) => columns(&letters.columns(bsd.is_some())?),
     };
-    if columns.iter().any(|column| column.header == "PID") { Ok(columns) } else { Err(BadColumns::NoPid) }
+    match columns.iter().any(|column| column.header == "PID") {
+        true => Ok(View { columns, lines }),
+        false => Err(BadColumns::NoPid),
+    }
 }
 
-/// `pid,user=WHO,args`: the last header goes to the end of the word.
+fn columns(preset: &[(&str, Field)]) -> Vec<Column> {
+    let column = |(header, field): &(&str, Field)| Column {
+        field: *field,
+        header: (*header).to_owned(),
+        width: usual_width(*field),
+    };
+    preset.iter().map(column).collect()
+}
+
+fn usual_width(field: Field) -> Option<usize> {
+    (field == Field::Waits).then_some(WAITS_WIDTH)
+}
+
+/// `pid,user=WHO,args:40`: the last header goes to the end of the word.
 fn named(list: &str) -> Result<Vec<Column>, BadColumns> {
     let mut columns = Vec::new();
-    for name in list.split(',').filter(|name| !name.is_empty()) {
-        let (name, header) = name.split_once('=').map_or((name, None), |(name, header)| (name, Some(header)));
-        let known = NAMES.iter().find(|(known, ..)| *known == name);
-        let (_, usual, field) = known.ok_or_else(|| BadColumns::Name(name.to_owned()))?;
+    for wish in list.split(',').filter(|name| !name.is_empty()) {
+        let (name, header) = wish.split_once('=').map_or((wish, None), |(name, header)| (name, Some(header)));
+        let unknown = || BadColumns::Name(name.to_owned());
+        let (name, width) = match name.split_once(':') {
+            None => (name, None),
+            Some((name, width)) => {
+                (name, Some(width.parse().ok().filter(|width| *width > 0).ok_or(BadColumns::Width)?))
+            }
+        };
+        let (field, usual) = Field::named(name).ok_or_else(unknown)?;
         let header = header.filter(|header| !header.is_empty()).unwrap_or(usual);
-        if header.starts_with("PID") && *field != Field::Pid {
+        if header.starts_with("PID") && field != Field::Pid {
             return Err(BadColumns::FalsePid(name.to_owned()));
         }
-        columns.push(Column { field: *field, header: header.to_owned() });
+        columns.push(Column { field, header: header.to_owned(), width: width.or(usual_width(field)) });
     }
     if columns.is_empty() { Err(BadColumns::Nothing) } else { Ok(columns) }
 }
@@ -244,8 +320,8 @@ mod tests {
     use super::*;
 
     fn headers(words: &str) -> String {
-        let columns = columns(words).unwrap();
-        columns.iter().map(|column| column.header.as_str()).collect::<Vec<_>>().join(" ")
+        let view = view(words).unwrap();
+        view.columns.iter().map(|column| column.header.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -268,8 +344,54 @@ mod tests {
             ("axo pid,cmd", "PID CMD"),
             ("--format=pid,rss", "PID RSS"),
             ("-eo pid,user=WHO", "PID WHO"),
+            ("-eo pid,args:12", "PID COMMAND"),
         ] {
             assert_eq!(headers(words), expected, "{words}");
+        }
+    }
+
+    /// What procps-ng 4.0.2 prints.
+    #[test]
+    fn letters_add_columns_where_ps_does() {
+        for (words, expected) in [
+            ("-l", "F S UID PID PPID C PRI NI ADDR SZ WCHAN TTY TIME CMD"),
+            ("-ly", "S UID PID PPID C PRI NI RSS SZ WCHAN TTY TIME CMD"),
+            ("-lf", "F S UID PID PPID C PRI NI ADDR SZ WCHAN STIME TTY TIME CMD"),
+            ("-lF", "F S UID PID PPID C PRI NI ADDR SZ WCHAN RSS PSR STIME TTY TIME CMD"),
+            ("-lyF", "S UID PID PPID C PRI NI RSS SZ WCHAN PSR STIME TTY TIME CMD"),
+            ("-LlF", "F S UID PID PPID LWP C NLWP PRI NI ADDR SZ WCHAN RSS PSR STIME TTY TIME CMD"),
+            ("-lcF", "F S UID PID PPID CLS PRI ADDR SZ WCHAN RSS PSR STIME TTY TIME CMD"),
+            ("-lj -P", "F S UID PID PPID PGID SID PSR C PRI NI ADDR SZ WCHAN TTY TIME CMD"),
+            ("-lT", "F S UID PID SPID PPID C PRI NI ADDR SZ WCHAN TTY TIME CMD"),
+            ("-F", "UID PID PPID C SZ RSS PSR STIME TTY TIME CMD"),
+            ("-PF", "UID PID PPID PSR C SZ RSS STIME TTY TIME CMD"),
+            ("-LF", "UID PID PPID LWP C NLWP SZ RSS PSR STIME TTY TIME CMD"),
+            ("-Tf", "UID PID SPID PPID C STIME TTY TIME CMD"),
+            ("-jLf", "UID PID PPID PGID SID LWP C NLWP STIME TTY TIME CMD"),
+            ("-fc", "UID PID PPID CLS PRI STIME TTY TIME CMD"),
+            ("-j", "PID PGID SID TTY TIME CMD"),
+            ("-jT", "PID SPID PGID SID TTY TIME CMD"),
+            ("-Pc", "PID PSR CLS PRI TTY TIME CMD"),
+            ("-eL", "PID LWP TTY TIME CMD"),
+            ("ax -f", "UID PID PPID C STIME TTY STAT TIME CMD"),
+            ("l", "F UID PID PPID PRI NI VSZ RSS WCHAN STAT TTY TIME COMMAND"),
+            ("axj", "PPID PID PGID SID TTY TPGID STAT UID TIME COMMAND"),
+            ("axv", "PID TTY STAT TIME MAJFL TRS DRS RSS %MEM COMMAND"),
+            ("axs", "UID PID PENDING BLOCKED IGNORED CAUGHT STAT TTY TIME COMMAND"),
+        ] {
+            assert_eq!(headers(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn threads_have_lines_of_their_own_where_they_are_asked_for() {
+        let lines = |words| view(words).unwrap().lines;
+        assert_eq!(lines("-ef"), Lines::Processes);
+        for words in ["-eLf", "-eT", "axH", "uH"] {
+            assert_eq!(lines(words), Lines::Threads, "{words}");
+        }
+        for words in ["-em", "axm", "-emo pid,lwp"] {
+            assert_eq!(lines(words), Lines::Both, "{words}");
         }
     }
 
@@ -278,13 +400,18 @@ mod tests {
         for (words, message) in [
             ("-Z", "ps: unsupported option: -Z"),
             ("--forest", "ps: unsupported option: --forest"),
+            ("-y", "ps: error: modifier -y without format -l makes no sense"),
+            ("-LTf", "ps: error: thread flags conflict; can't use both -L and -T"),
+            ("axul", "ps: error: conflicting format options"),
+            ("u -l", "ps: error: conflicting format options"),
             ("-o", "ps: error: format specification must follow -o"),
             ("-o ,", "ps: error: format specification must follow -o"),
             ("-o pid,nope", "ps: error: unknown user-defined format specifier \"nope\""),
+            ("-o pid,args:x", "ps: error: column widths must be unsigned decimal numbers"),
             ("-o args", "Couldn't find PID field in ps output"),
             ("-o ppid=PID,pid", "specifying \"ppid=PID\" is not allowed"),
         ] {
-            assert_eq!(columns(words).unwrap_err().to_string(), message, "{words}");
+            assert_eq!(view(words).unwrap_err().to_string(), message, "{words}");
         }
     }
 }
@@ -296,8 +423,8 @@ mod fuzz {
     #[test]
     fn whatever_a_client_types_has_columns_with_a_pid_or_is_refused() {
         bolero::check!().with_type::<String>().for_each(|words| {
-            if let Ok(columns) = columns(words) {
-                assert!(columns.iter().any(|column| column.header == "PID"));
+            if let Ok(view) = view(words) {
+                assert!(view.columns.iter().any(|column| column.header == "PID"));
             }
         });
     }
