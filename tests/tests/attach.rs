@@ -13,6 +13,7 @@ use holm_tests::samples::ready;
 on_every_machine!(
     all_clients_read_the_same_and_any_may_write,
     what_was_said_before_comes_first_if_it_is_asked_for,
+    a_busy_writers_log_and_words_are_one_text,
     keys_detach_a_client_and_leave_the_container,
     a_websocket_carries_bytes_both_ways,
     a_client_that_does_not_read_hinders_no_other_request,
@@ -95,21 +96,51 @@ fn all_clients_read_the_same_and_any_may_write(machine: Machine) {
 
 fn what_was_said_before_comes_first_if_it_is_asked_for(machine: Machine) {
     let (_registry, home) = ready(machine).unwrap();
-    let script = "echo before; echo no >&2; read line; echo $line";
+    let script = "echo before; echo no >&2; printf 'half '; read line; echo $line";
     home.holm(&["run", "-di", "--name", "isle", "busybox", "sh", "-c", script]).ok();
     while home.holm(&["logs", "isle"]).ok().is_empty() {}
     let mut later = Client::attached(&home, "isle", "");
     let logs = Client::attached(&home, "isle", "&logs=1");
     later.stream.write_all(b"after\n").unwrap();
-    assert_eq!(later.read_to_end(), frame(1, "after\n"));
-    // What is said while the log is read may come from both.
-    let [output, errors] = said(&logs.read_to_end());
-    assert!(output.starts_with("before\n") && output.ends_with("after\n"), "{output}");
-    assert_eq!(errors, "no\n");
+    assert!(said(&later.read_to_end())[0].ends_with("after\n"));
+    // A line that goes on when the client comes is whole as well.
+    assert_eq!(said(&logs.read_to_end()), ["before\nhalf after\n", "no\n"]);
     // The end of the container does not take its words back.
     let path = "/containers/isle/attach?logs=1&stdout=1";
     let (only_logs, _) = Client::of(&home, "POST", path, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
-    assert_eq!(said(&only_logs.read_to_end()), ["before\nafter\n", ""]);
+    assert_eq!(said(&only_logs.read_to_end()), ["before\nhalf after\n", ""]);
+    // Before a start, what an earlier run said is there at once, and what the next one says comes after it.
+    let mut early = Client::attached(&home, "isle", "&logs=1");
+    assert_eq!(early.read(15), frame(1, "before\n"));
+    home.holm(&["start", "isle"]).ok();
+    early.stream.write_all(b"again\n").unwrap();
+    assert_eq!(said(&early.read_to_end()), ["half after\nbefore\nhalf again\n", "no\nno\n"]);
+}
+
+/// Its log is rotated many times while it is read.
+fn a_busy_writers_log_and_words_are_one_text(machine: Machine) {
+    const LINES: usize = 20_000;
+    let (_registry, home) = ready(machine).unwrap();
+    let script = "i=0; while :; do i=$((i+1)); echo $i; done";
+    let kept = ["--log-opt", "max-size=200k", "--log-opt", "max-file=3"];
+    let run = ["run", "-d", "--name", "isle"];
+    home.holm(&[run.as_slice(), &kept, &["busybox", "sh", "-c", script]].concat()).ok();
+    for _ in 0..5 {
+        let mut client = Client::attached(&home, "isle", "&logs=1");
+        let (mut text, mut lines) = (Vec::new(), 0);
+        while lines < LINES {
+            let head: [u8; 8] = client.read(8).try_into().unwrap();
+            let length = u32::from_be_bytes(head[4..].try_into().unwrap()) as usize;
+            let piece = client.read(length);
+            lines += piece.iter().filter(|byte| **byte == b'\n').count();
+            text.extend(piece);
+        }
+        let text = String::from_utf8(text).unwrap();
+        let whole = text.rsplit_once('\n').unwrap().0;
+        let numbers: Vec<u64> = whole.lines().map(|line| line.parse().unwrap()).collect();
+        let broken = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
+        assert_eq!(broken, None, "of {} to {:?}", numbers[0], numbers.last());
+    }
 }
 
 fn keys_detach_a_client_and_leave_the_container(machine: Machine) {

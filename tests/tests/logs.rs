@@ -33,6 +33,19 @@ fn the_ends_times_and_sides_of_a_log_are_kept(machine: Machine) {
     assert_eq!(home.holm(&["logs", "--since", third, "isle"]).ok(), "three\nfour");
     assert_eq!(home.holm(&["logs", "--until", first, "isle"]).ok(), "one\n");
     assert_eq!(home.holm(&["logs", "--since", "2100-01-01T00:00:00", "isle"]).ok(), "");
+
+    // Libraries hand frames to their callers, who take each for a line.
+    let path = "/containers/isle/logs?stdout=1&stderr=1";
+    let request = Request { method: "GET", host: "docker", path, content_type: None, body: b"" };
+    let frames = exchange(UnixStream::connect(home.socket()).unwrap(), &request).unwrap().body;
+    let (mut rest, mut lines) = (frames.as_slice(), Vec::new());
+    while let Some((head, more)) = rest.split_first_chunk::<8>() {
+        let (line, more) = more.split_at(usize::from(head[7]));
+        lines.push((head[0], std::str::from_utf8(line).unwrap()));
+        rest = more;
+    }
+    lines.sort_by_key(|(stream, _)| *stream);
+    assert_eq!(lines, [(1, "one\n"), (1, "three\n"), (1, "four"), (2, "two\n")]);
 }
 
 fn followers_see_every_line_and_end_with_the_container(machine: Machine) {

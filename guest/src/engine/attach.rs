@@ -130,7 +130,7 @@ pub(crate) async fn pump<C>(
 where
     C: AsyncRead + AsyncWrite,
 {
-    let Attached { mut output, input } = attached;
+    let Attached { mut output, input, .. } = attached;
     let (from_client, mut to_client) = tokio::io::split(client);
     let carry_input = carry_input(from_client, input, keys);
     let carry_output = async {

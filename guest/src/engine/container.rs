@@ -13,7 +13,7 @@ use super::mounts::AnonymousVolumes;
 use super::networks::Network;
 use super::records::{Definition, Status};
 use crate::shim::client::{Output, Streams};
-use crate::shim::protocol::WindowSize;
+use crate::shim::protocol::{LogEnd, WindowSize};
 
 /// Requests that may wait while the container's task is busy starting or removing it.
 pub(super) const REQUESTS: usize = 64;
@@ -31,7 +31,7 @@ pub(super) enum Request {
     /// Give its terminal another size.
     Resize(WindowSize, Answer<()>),
     /// Connect to its streams, now or when it next starts. The last one is dropped when it is connected, or waits.
-    Attach(Streams, Answer<Attached>, oneshot::Sender<()>),
+    Attach(Joining, oneshot::Sender<()>),
     /// Remove it, unless it runs.
     Remove(AnonymousVolumes, Answer<()>),
     /// Hold all of its processes still.
@@ -90,12 +90,34 @@ pub(crate) enum Start {
     AlreadyRunning,
 }
 
+/// A client that is to be connected to a container's streams.
+#[derive(Debug)]
+pub(super) struct Joining {
+    /// Which of them.
+    pub(super) streams: Streams,
+    /// From where on.
+    pub(super) begin: Begin,
+    /// Where the outcome is awaited.
+    pub(super) answer: Answer<Attached>,
+}
+
+/// Where what an attached client reads begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With what is written next.
+    Now,
+    /// Where the log ends, which the client reads before.
+    AfterLog,
+}
+
 /// A client's connection to a container's streams.
 pub(crate) struct Attached {
     /// What the container writes.
     pub(crate) output: Output,
     /// What it reads.
     pub(crate) input: tokio::net::unix::OwnedWriteHalf,
+    /// How far the log goes that is to be read before; `None` where there is none, or it was not asked for.
+    pub(crate) log_end: Option<LogEnd>,
 }
 
 impl std::fmt::Debug for Attached {
@@ -186,10 +208,11 @@ impl Container {
     pub(crate) async fn attach(
         &self,
         streams: Streams,
+        begin: Begin,
     ) -> Result<oneshot::Receiver<Result<Attached, EngineError>>, EngineError> {
         let (answer, attached) = oneshot::channel();
         let (joining, joined) = oneshot::channel();
-        self.send(Request::Attach(streams, answer, joining)).await?;
+        self.send(Request::Attach(Joining { streams, begin, answer }, joining)).await?;
         // Whatever the container writes from here on is the client's to read.
         let _ = joined.await;
         Ok(attached)

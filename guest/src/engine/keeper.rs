@@ -15,14 +15,14 @@ use tokio::sync::{RwLock, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::container::{Answer, Attached, Container, Purpose, REQUESTS, Request, Signal, Start, Starter};
+use super::container::{Container, Joining, Purpose, REQUESTS, Request, Signal, Start, Starter};
 use super::health;
 use super::launch::{self, LaunchFailure, Launched};
 use super::mounts::AnonymousVolumes;
 use super::records::{self, Definition, Status};
 use super::state::{Action, Event, Refusal, State};
 use super::{Engine, EngineError};
-use crate::shim::client::{ShimClient, ShimError, Streams};
+use crate::shim::client::{ShimClient, ShimError};
 use crate::shim::protocol::ExitStatus;
 
 /// A container whose shim was killed: nobody knows how it ended. Docker's code for that.
@@ -49,7 +49,7 @@ pub(super) struct Keeper {
     /// When the pause before a restart is over.
     back_off: Option<Instant>,
     /// Clients who wait for the next start to get its first output.
-    attaches: Vec<(Streams, Answer<Attached>)>,
+    attaches: Vec<Joining>,
     /// A client's restart is under way: `--rm` waits.
     keep_after_exit: bool,
     /// Its health check, which ends with this task.
@@ -136,8 +136,8 @@ impl Keeper {
                 };
                 drop(answer.send(resized));
             }
-            Request::Attach(streams, answer, joining) => {
-                self.attach(streams, answer).await;
+            Request::Attach(client, joining) => {
+                self.attach(client).await;
                 drop(joining);
             }
             Request::Remove(anonymous, answer) => drop(answer.send(self.remove(anonymous).await)),
@@ -233,15 +233,15 @@ impl Keeper {
         self.shim.as_ref().ok_or_else(|| EngineError::NotRunning(self.definition.id.to_string()))
     }
 
-    async fn attach(&mut self, streams: Streams, answer: Answer<Attached>) {
+    async fn attach(&mut self, client: Joining) {
         // Clients that lost patience while the container was not started.
-        self.attaches.retain(|(_, waiting)| !waiting.is_closed());
+        self.attaches.retain(|waiting| !waiting.answer.is_closed());
         match &self.shim {
-            Some(shim) => launch::connect(shim, streams, answer).await,
-            None if self.attaches.len() < WAITING_CLIENTS => self.attaches.push((streams, answer)),
+            Some(shim) => launch::connect(shim, client).await,
+            None if self.attaches.len() < WAITING_CLIENTS => self.attaches.push(client),
             None => {
                 let message = "too many clients wait for the container to start".to_owned();
-                drop(answer.send(Err(EngineError::Unavailable(message))));
+                drop(client.answer.send(Err(EngineError::Unavailable(message))));
                 return;
             }
         }

@@ -12,7 +12,7 @@ use std::path::Path;
 use holm_api::network::{GATEWAY_V4, HOST_V4};
 use holm_api::services::BoundPort;
 
-use super::container::{Answer, Attached};
+use super::container::{Attached, Begin, Joining};
 use super::logging;
 use super::mounts::Served;
 use super::networks::uses_embedded_dns;
@@ -22,7 +22,7 @@ use crate::container::etc_files::{EtcContent, EtcFiles};
 use crate::container::{SpecInput, spec};
 use crate::network::Endpoint;
 use crate::network::dns::SERVER;
-use crate::shim::client::{self, ShimClient, Streams};
+use crate::shim::client::{self, ShimClient};
 use crate::shim::protocol::{Failure, FailureKind, ShimConfig, Stdin, Vsock, WindowSize};
 
 /// moby's words in front of what went wrong with a container's networks.
@@ -67,7 +67,7 @@ impl From<EngineError> for LaunchFailure {
 pub(super) async fn launch(
     engine: &Engine,
     definition: &Definition,
-    attaches: Vec<(Streams, Answer<Attached>)>,
+    attaches: Vec<Joining>,
 ) -> Result<Launched, LaunchFailure> {
     let reserved = engine.networks().reserve_all(definition);
     let endpoints = reserved.map_err(|error| error.while_doing(SETTING_UP))?;
@@ -92,11 +92,21 @@ pub(super) async fn launch(
 }
 
 /// Connects one client.
-pub(super) async fn connect(shim: &ShimClient, streams: Streams, answer: Answer<Attached>) {
+pub(super) async fn connect(shim: &ShimClient, client: Joining) {
+    let Joining { streams, begin, answer } = client;
     if answer.is_closed() {
         return;
     }
-    let attached = shim.attach(streams).await.map(|(output, input)| Attached { output, input });
+    let attached = match begin {
+        Begin::Now => {
+            shim.attach(streams).await.map(|(output, input)| Attached { output, input, log_end: None })
+        }
+        Begin::AfterLog => shim.attach_after_log(streams).await.map(|(output, input, log_end)| Attached {
+            output,
+            input,
+            log_end,
+        }),
+    };
     // A client that went away meanwhile is detached by the drop.
     drop(answer.send(attached.map_err(EngineError::from)));
 }
@@ -105,7 +115,7 @@ async fn create_and_start(
     engine: &Engine,
     definition: &Definition,
     endpoints: &[Endpoint],
-    attaches: Vec<(Streams, Answer<Attached>)>,
+    attaches: Vec<Joining>,
 ) -> Result<(ShimClient, i32), EngineError> {
     let folder = engine.layout().container(&definition.id);
     let bundle = folder.join("bundle");
@@ -174,13 +184,13 @@ async fn connect_and_start(
     shim: &ShimClient,
     pid: i32,
     endpoints: &[Endpoint],
-    attaches: Vec<(Streams, Answer<Attached>)>,
+    attaches: Vec<Joining>,
 ) -> Result<(), EngineError> {
     let joined = engine.join_networks(definition, pid, endpoints).await;
     joined.map_err(|error| error.while_doing(SETTING_UP))?;
     engine.tell_linking(&definition.id, endpoints);
-    for (streams, answer) in attaches {
-        connect(shim, streams, answer).await;
+    for client in attaches {
+        connect(shim, client).await;
     }
     Ok(shim.start().await?)
 }

@@ -48,7 +48,7 @@ mod wait;
 
 pub(crate) use attach::{DetachKeys, Ended, Form, pump};
 pub(crate) use commit::CommitRequest;
-pub(crate) use container::{Attached, Container, Start};
+pub(crate) use container::{Attached, Begin, Container, Start};
 pub(crate) use create::CreateRequest;
 pub(crate) use error::{EngineError, ErrorKind};
 pub(crate) use events::{Event, Subject};
@@ -58,7 +58,7 @@ pub(crate) use health::{Health, HealthStatus};
 pub(crate) use logging::{
     details as log_details, driver as log_driver, is_kept as log_is_kept, path as log_path,
 };
-pub(crate) use logs::{LogSink, LogWish, Timestamp, read as read_log};
+pub(crate) use logs::{Frames as LogFrames, LogSink, LogWish, Replay, Timestamp, read as read_log};
 pub(crate) use mounts::AnonymousVolumes;
 pub(crate) use networks::{CreateNetwork, Ipam, IpamConfig, Network, Networks, dns_names, has_embedded_dns};
 pub(crate) use ports::container_port;

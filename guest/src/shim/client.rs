@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::protocol::{
-    Created, ExecConfig, ExitStatus, Failure, LONGEST_MESSAGE, Reply, Request, ShimConfig, WindowSize,
+    Created, ExecConfig, ExitStatus, Failure, LONGEST_MESSAGE, LogEnd, Reply, Request, ShimConfig, WindowSize,
 };
 use super::{attached, bundle, leftovers, message};
 
@@ -179,6 +179,18 @@ impl ShimClient {
         self.streams(Request::Attach(streams)).await
     }
 
+    /// As [`Self::attach`], for who reads the log up to the returned place first: nothing is in both, and nothing in
+    /// neither. `None` where no log is kept.
+    pub async fn attach_after_log(
+        &self,
+        streams: Streams,
+    ) -> Result<(Output, OwnedWriteHalf, Option<LogEnd>), ShimError> {
+        match self.connect(Request::AttachAfterLog(streams)).await? {
+            (Reply::AttachedAfter(end), output, input) => Ok((output, input, end)),
+            (other, ..) => Err(unexpected(other)),
+        }
+    }
+
     /// Whether the container's `/etc/passwd` and `/etc/group` know `user`; [`ShimError::Container`] if not.
     pub async fn check_user(&self, user: String) -> Result<(), ShimError> {
         self.done(Request::CheckUser(user)).await
@@ -216,17 +228,22 @@ impl ShimClient {
     }
 
     async fn streams(&self, request: Request) -> Result<(Output, OwnedWriteHalf), ShimError> {
+        match self.connect(request).await? {
+            (Reply::Attached, output, input) => Ok((output, input)),
+            (other, ..) => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks on a connection that then belongs to streams.
+    async fn connect(&self, request: Request) -> Result<(Reply, Output, OwnedWriteHalf), ShimError> {
         let asked = async {
             let mut stream = self.send(&request).await?;
-            match read_message(&mut stream).await? {
-                Reply::Attached => Ok(stream),
-                other => Err(unexpected(other)),
-            }
+            Ok((read_message(&mut stream).await?, stream))
         };
-        let stream =
+        let (reply, stream) =
             timeout(ANSWER_DEADLINE, asked).await.unwrap_or(Err(ShimError::Silent(ANSWER_DEADLINE)))?;
         let (reader, writer) = stream.into_split();
-        Ok((Output::new(reader), writer))
+        Ok((reply, Output::new(reader), writer))
     }
 
     /// Returns once the exited container's root is unmounted and its cgroup gone; the shim ends. Where the shim is

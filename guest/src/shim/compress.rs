@@ -39,6 +39,11 @@ impl Source {
         Self { inode: file.ino(), length: file.len(), written }
     }
 
+    /// The file's number while it was there.
+    pub(crate) fn inode(&self) -> u64 {
+        self.inode
+    }
+
     /// What `compressed` was made of; `None` where it does not say.
     pub(crate) fn noted(compressed: impl Read) -> Option<Self> {
         let decoder = GzDecoder::new(io::BufReader::new(compressed));

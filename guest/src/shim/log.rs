@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ use holm_api::stream::Channel;
 use memchr::memchr;
 
 use super::compress::{Compressor, compressed};
-use super::protocol::{LogFile, Rotated};
+use super::protocol::{LogEnd, LogFile, Rotated};
 
 /// Bytes of text in one object at most.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -59,6 +60,16 @@ impl LogWriter {
     /// A child of this process was reaped.
     pub fn child_ended(&mut self, pid: i32) {
         self.compressor.ended(pid);
+    }
+
+    /// Where it ends by now.
+    pub fn end(&self) -> io::Result<LogEnd> {
+        Ok(LogEnd { inode: self.file.metadata()?.ino(), size: self.size })
+    }
+
+    /// What was written after that, of a line that goes on.
+    pub fn unfinished(&self) -> impl Iterator<Item = (Channel, &[u8])> {
+        [Channel::Stdout, Channel::Stderr].into_iter().zip(&self.unfinished).map(|(of, text)| (of, &**text))
     }
 
     fn limit(&self) -> u64 {

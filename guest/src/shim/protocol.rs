@@ -15,6 +15,9 @@
 //!    │ ◄═══════════ stream frames ══════ │   `holm_api::stream` frames the other
 //! ```
 //!
+//! `AttachAfterLog` is likewise, for who reads the log first: `AttachedAfter` says how far, and what the log does not
+//! have yet of a line comes as the first frames.
+//!
 //! A connection carries requests one after the other; `Attach` is its last. The end of the engine's writing
 //! direction after `Attach` closes the container's stdin where the container was created so ([`Stdin`]).
 //!
@@ -168,6 +171,15 @@ pub enum Rotated {
     Compressed,
 }
 
+/// A place in a log: what follows it is told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEnd {
+    /// Of the file that was current; it may have been rotated away since.
+    pub inode: u64,
+    /// So many of its bytes.
+    pub size: u64,
+}
+
 /// What a new shim says once on descriptor 3.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Created {
@@ -252,6 +264,8 @@ pub enum Request {
     Wait,
     /// Turns the connection into streams. `Attached`.
     Attach(Streams),
+    /// Turns the connection into streams that begin where the log ends. `AttachedAfter`.
+    AttachAfterLog(Streams),
     /// Whether there is such a user in the container's `/etc/passwd`. `Done` or `Failed`.
     CheckUser(String),
     /// Run a further process. `Started` and later `Exited`, or `Failed`.
@@ -290,6 +304,8 @@ pub enum Reply {
     Done,
     /// The streams begin.
     Attached,
+    /// The streams begin after this; `None` where no log is kept.
+    AttachedAfter(Option<LogEnd>),
     /// A further process is its program.
     Started {
         /// In the machine's pid namespace.

@@ -20,8 +20,8 @@ use crate::api::reply;
 use crate::api::version::ApiVersion;
 use crate::api::websocket::{self, Frames, Handshake};
 use crate::engine::{
-    Attached, Container, DetachKeys, Ended, Engine, EngineError, Form, LogSink, LogWish, State as Life,
-    log_is_kept, log_path, pump, read_log,
+    Attached, Begin, Container, DetachKeys, Ended, Engine, EngineError, Form, LogFrames, LogSink, LogWish,
+    Replay, State as Life, log_is_kept, log_path, pump,
 };
 use crate::shim::client::Streams;
 
@@ -29,9 +29,8 @@ use crate::shim::client::Streams;
 struct Wish {
     engine: Arc<Engine>,
     container: Container,
-    streams: Streams,
     /// What was written so far comes first.
-    logs: bool,
+    log: Option<Replay>,
     form: Form,
     keys: Option<DetachKeys>,
     /// `None`: the client wants the logs and nothing that follows.
@@ -129,62 +128,93 @@ impl Wish {
         let definition = &*container.definition();
         let terminal = definition.has_terminal();
         let streams = Streams { stdin: wanted.stdin && definition.config.open_stdin == Some(true), ..wanted };
+        let form = if terminal { Form::Raw } else { form };
+        let (log, begin) = match query.flag("logs") && log_is_kept(definition) {
+            true => (Some(replay(&engine, &container, streams, form).await?), Begin::AfterLog),
+            false => (None, Begin::Now),
+        };
         // Joined before the answer, so that a start that the client sends after it finds us waiting.
         let attached = match query.flag("stream") {
-            true => Some(container.attach(streams).await?),
+            true => Some(container.attach(streams, begin).await?),
             false => None,
         };
-        Ok(Self {
-            engine,
-            streams,
-            logs: query.flag("logs") && log_is_kept(definition),
-            form: if terminal { Form::Raw } else { form },
-            keys: terminal.then(|| keys.unwrap_or_default()),
-            attached,
-            container,
-        })
+        Ok(Self { engine, log, form, keys: terminal.then(|| keys.unwrap_or_default()), attached, container })
     }
 
-    async fn serve<C>(self, mut client: C)
+    async fn serve<C>(mut self, mut client: C)
     where
         C: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        if self.logs && self.replay(&mut client).await.is_err() {
-            return;
-        }
-        let Some(attached) = self.attached else {
+        let Some(mut attached) = self.attached else {
+            if let Some(log) = &mut self.log {
+                // A client that is gone needs no end.
+                let _ = log.read_here(&mut Sink(&mut client)).await;
+            }
             let _ = client.shutdown().await;
             return;
         };
-        match attached.await {
-            Ok(Ok(attached)) => {
+        let joined = match joined(&mut attached, self.log.as_mut(), &mut client).await {
+            Ok(joined) => joined,
+            // The client is gone.
+            Err(_) => return,
+        };
+        match joined {
+            Some(attached) => {
                 if pump(client, attached, self.form, self.keys, ready(())).await == Ended::Detached {
                     self.engine.tell_container(&self.container.definition(), "detach", []);
                 }
             }
             // Its start failed, or it is gone: whoever started it is told why.
-            Ok(Err(_)) | Err(_) => {
+            None => {
                 let _ = client.shutdown().await;
             }
         }
     }
+}
 
-    async fn replay(&self, client: &mut (impl AsyncWrite + Unpin + Send)) -> std::io::Result<()> {
-        let wish = LogWish {
-            stdout: self.streams.stdout,
-            stderr: self.streams.stderr,
-            since: None,
-            until: None,
-            tail: None,
-            follow: false,
-            timestamps: false,
-            details: None,
-            form: self.form,
-        };
-        let folder = self.engine.layout().container(self.container.id());
-        let path = log_path(&self.container.definition(), &folder);
-        read_log(self.container.clone(), path, wish, &mut Sink(client)).await
+/// The streams, when they are there and the client has read what was written before.
+async fn joined(
+    attached: &mut oneshot::Receiver<Result<Attached, EngineError>>,
+    log: Option<&mut Replay>,
+    client: &mut (impl AsyncWrite + Unpin + Send),
+) -> std::io::Result<Option<Attached>> {
+    let Some(log) = log else { return Ok(attached.await.ok().and_then(Result::ok)) };
+    let outcome = match attached.try_recv() {
+        // It does not run yet, so all that is in its log now comes before what it is going to write.
+        Err(oneshot::error::TryRecvError::Empty) => {
+            log.read_here(&mut Sink(client)).await?;
+            attached.await.ok()
+        }
+        outcome => outcome.ok(),
+    };
+    let Some(attached) = outcome.and_then(Result::ok) else { return Ok(None) };
+    if let Some(end) = attached.log_end {
+        log.read_to(end, &mut Sink(client)).await?;
     }
+    Ok(Some(attached))
+}
+
+async fn replay(
+    engine: &Engine,
+    container: &Container,
+    streams: Streams,
+    form: Form,
+) -> Result<Replay, ApiError> {
+    let wish = LogWish {
+        stdout: streams.stdout,
+        stderr: streams.stderr,
+        since: None,
+        until: None,
+        tail: None,
+        follow: false,
+        timestamps: false,
+        details: None,
+        form,
+        frames: LogFrames::Lines,
+    };
+    let path = log_path(&container.definition(), &engine.layout().container(container.id()));
+    let opened = Replay::open(path, wish).await;
+    opened.map_err(|error| EngineError::system("open the container's log")(error).into())
 }
 
 struct Sink<'a, C>(&'a mut C);

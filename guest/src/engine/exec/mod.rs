@@ -173,7 +173,7 @@ impl Engine {
                 None
             } else {
                 let (output, input) = shim.attach_exec(exec.id.clone(), streams).await.map_err(gone(exec))?;
-                Some(Attached { output, input })
+                Some(Attached { output, input, log_end: None })
             };
             let (pid, running) = shim.exec(config).await.map_err(gone(exec))?;
             Ok((pid, running, attached))

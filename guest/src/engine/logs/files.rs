@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 
 use super::tail;
 use crate::shim::compress::{Source, compressed};
+use crate::shim::protocol::LogEnd;
 
 /// Bytes read at once.
 const BLOCK: usize = 256 * 1024;
@@ -73,10 +74,38 @@ impl Files {
         self.current = Some(lines);
     }
 
+    /// Where the newest of the files ends by now; `None` where there is none.
+    pub(super) async fn end(&self) -> io::Result<Option<LogEnd>> {
+        let Some(newest) = self.waiting.back() else { return Ok(None) };
+        Ok(Some(LogEnd { inode: newest.origin, size: newest.file.metadata().await?.len() }))
+    }
+
+    /// Reads no further than to `end`. `false` leaves all as it is: its file is none of those that are open.
+    pub(super) fn end_at(&mut self, end: LogEnd) -> bool {
+        let Some(index) = self.waiting.iter().position(|file| file.origin == end.inode) else { return false };
+        self.waiting.truncate(index + 1);
+        for (number, file) in self.waiting.iter_mut().enumerate() {
+            file.end = if number == index { end.size } else { u64::MAX };
+        }
+        true
+    }
+
+    /// How many files are open.
+    pub(super) fn count(&self) -> usize {
+        self.waiting.len() + usize::from(self.current.is_some())
+    }
+
+    /// Reads the oldest `count` of those that are waiting, to their ends.
+    pub(super) fn keep_oldest(&mut self, count: usize) {
+        self.waiting.truncate(count);
+        self.waiting.iter_mut().for_each(|file| file.end = u64::MAX);
+    }
+
     /// Looks for more to read: in the file that was current, and in the one that has taken its place.
     pub(super) async fn look_again(&mut self) -> io::Result<()> {
         let newest = Lines::open(&self.path).await?;
-        let Some(current) = self.current.take() else {
+        // One of which nothing was read yet is the current one as well.
+        let Some(current) = self.current.take().or_else(|| self.waiting.pop_back()) else {
             self.waiting.extend(newest);
             return Ok(());
         };
@@ -125,6 +154,12 @@ pub(super) struct Lines {
     file: File,
     form: Form,
     inode: u64,
+    /// Inode of the file that the shim wrote.
+    origin: u64,
+    /// Bytes that were read.
+    read: u64,
+    /// Bytes after which nothing is read.
+    end: u64,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were given out.
     used: usize,
@@ -150,8 +185,9 @@ impl Lines {
         match File::open(path).await {
             Ok(file) => {
                 let inode = file.metadata().await?.ino();
-                let buffer = Vec::new();
-                Ok(Some(Self { file, form: Form::Plain, inode, buffer, used: 0, searched: 0 }))
+                let (form, buffer) = (Form::Plain, Vec::new());
+                let (origin, end) = (inode, u64::MAX);
+                Ok(Some(Self { file, form, inode, origin, read: 0, end, buffer, used: 0, searched: 0 }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -173,7 +209,9 @@ impl Lines {
             (&packed).rewind()?;
             Ok(source)
         });
-        lines.form = Form::Compressed { source: source.await?, folder };
+        let source = source.await?;
+        lines.origin = source.map_or(lines.inode, |source| source.inode());
+        lines.form = Form::Compressed { source, folder };
         Ok(Some(lines))
     }
 
@@ -208,9 +246,10 @@ impl Lines {
             }
             self.searched = self.buffer.len();
             self.buffer.reserve(BLOCK);
-            let mut limited = (&mut self.file).take(BLOCK as u64);
-            if limited.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(None);
+            let wanted = (self.end.saturating_sub(self.read)).min(BLOCK as u64);
+            match (&mut self.file).take(wanted).read_buf(&mut self.buffer).await? {
+                0 => return Ok(None),
+                count => self.read += count as u64,
             }
         }
     }
@@ -299,6 +338,42 @@ mod tests {
         assert_eq!(all(&mut files).await, ["two", "three", "four"]);
         fs::remove_file(compressed(&numbered(&path, 3))).unwrap();
         assert_eq!(all(&mut Files::open(path).await.unwrap()).await, ["one", "two", "three", "four"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_after_the_end_that_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(numbered(&path, 1), "one\n").unwrap();
+        fs::write(&path, "two\nthree\n").unwrap();
+        let ends = [numbered(&path, 1), path.clone()].map(|path| fs::metadata(path).unwrap().ino());
+        let mut files = Files::open(path.clone()).await.unwrap();
+        assert_eq!(files.end().await.unwrap(), Some(LogEnd { inode: ends[1], size: 10 }));
+        assert!(files.end_at(LogEnd { inode: ends[1], size: 4 }));
+        assert_eq!(all(&mut files).await, ["one", "two"]);
+        // And on, when it is told anew.
+        files.look_again().await.unwrap();
+        assert!(files.end_at(LogEnd { inode: ends[1], size: 10 }));
+        assert_eq!(all(&mut files).await, ["three"]);
+        let mut files = Files::open(path.clone()).await.unwrap();
+        assert!(files.end_at(LogEnd { inode: ends[0], size: 4 }));
+        assert_eq!(all(&mut files).await, ["one"]);
+        let mut files = Files::open(path).await.unwrap();
+        assert!(!files.end_at(LogEnd { inode: u64::MAX, size: 4 }));
+        assert_eq!(all(&mut files).await, ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_file_is_found_when_it_was_compressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(numbered(&path, 1), "one\ntwo\n").unwrap();
+        fs::write(&path, "three\n").unwrap();
+        let inode = fs::metadata(numbered(&path, 1)).unwrap().ino();
+        compress(&numbered(&path, 1)).unwrap();
+        let mut files = Files::open(path).await.unwrap();
+        assert!(files.end_at(LogEnd { inode, size: 4 }));
+        assert_eq!(all(&mut files).await, ["one"]);
     }
 
     #[tokio::test]

@@ -357,6 +357,7 @@ impl Server {
                 None => return self.postpone(index, Pending::Exit),
             },
             Request::Attach(streams) => return self.attach(index, Process::First, streams),
+            Request::AttachAfterLog(streams) => return self.attach_after_log(index, streams),
             Request::AttachExec { id, streams } => return self.attach(index, Process::Exec(id), streams),
             Request::CheckUser(user) => self.check_user(&user),
             Request::Exec(config) => return self.exec(index, &config),
@@ -382,6 +383,25 @@ impl Server {
         let connection = &mut self.connections[index];
         connection.reply(&Reply::Attached);
         connection.role = Role::Attached { to, streams };
+        if over {
+            connection.finish();
+        }
+    }
+
+    fn attach_after_log(&mut self, index: usize, streams: protocol::Streams) {
+        let end = match self.log.as_ref().map(LogWriter::end).transpose() {
+            Ok(end) => end,
+            Err(error) => return self.connections[index].reply(&Reply::Failed(Failure::of_daemon(error))),
+        };
+        let over = self.exit().is_some();
+        let connection = &mut self.connections[index];
+        connection.reply(&Reply::AttachedAfter(end));
+        connection.role = Role::Attached { to: Process::First, streams };
+        for (channel, text) in self.log.iter().flat_map(LogWriter::unfinished) {
+            if !text.is_empty() {
+                connection.output(&Process::First, channel, text);
+            }
+        }
         if over {
             connection.finish();
         }
