@@ -42,15 +42,12 @@ fn swarm() -> Router<Arc<Engine>> {
 
 /// Method, path, and what Holm cannot do yet.
 const NOT_YET: &[(Method, &str, &str)] = &[
-    (Method::POST, "/auth", "log in to registries"),
     (Method::POST, "/build", "build images"),
     (Method::POST, "/build/cancel", "build images"),
     (Method::POST, "/session", "build images"),
     (Method::POST, "/grpc", "build images"),
     (Method::POST, "/images/load", "load images"),
     (Method::GET, "/images/get", "save images"),
-    (Method::GET, "/images/search", "search registries"),
-    (Method::GET, "/distribution/{*name}", "look into registries"),
     (Method::GET, "/plugins", "run plugins"),
 ];
 

@@ -7,10 +7,12 @@
 //! ```
 
 mod absent;
+mod auth;
 mod body;
 mod commit;
 mod containers;
 mod diagnosis;
+mod distribution;
 mod error;
 mod events;
 mod exec;
@@ -53,6 +55,8 @@ fn routes() -> Router<Arc<Engine>> {
     Router::new()
         .route("/_ping", get(system::ping))
         .route("/version", get(system::version))
+        .route("/auth", post(auth::log_in))
+        .route("/distribution/{*name}", get(distribution::inspect))
         .route("/info", get(info::info))
         .route("/events", get(events::events))
         .route("/commit", axum::routing::post(commit::commit))

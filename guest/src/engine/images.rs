@@ -8,8 +8,8 @@ use holm_api::{Digest, Reference};
 use super::events::{Actor, Subject};
 use super::{Engine, EngineError, ErrorKind};
 use crate::image::{
-    ContainerUse, FindError, Image, LayerSink, PullError, PullErrorKind, RemoveError, Removed, TagError,
-    chain_ids,
+    ContainerUse, FindError, Image, LayerSink, LoginError, PullError, PullErrorKind, PushError,
+    RegistryError, RemoveError, Removed, SearchError, TagError, chain_ids,
 };
 use crate::snapshot::Layers;
 
@@ -184,5 +184,62 @@ impl From<PullError> for EngineError {
             PullErrorKind::System => ErrorKind::Internal,
         };
         Self::Image { kind, message: chain(&error), hint: error.hint() }
+    }
+}
+
+impl From<PushError> for EngineError {
+    fn from(error: PushError) -> Self {
+        let kind = match &error {
+            PushError::Platform { .. } => ErrorKind::NotFound,
+            PushError::Find(_) | PushError::Registry(_) | PushError::Store(_) => ErrorKind::Internal,
+            _ => ErrorKind::Invalid,
+        };
+        let hint = error.hint();
+        match error {
+            PushError::Find(error) => error.into(),
+            other => Self::Image { kind, message: chain(&other), hint },
+        }
+    }
+}
+
+impl From<LoginError> for EngineError {
+    fn from(error: LoginError) -> Self {
+        let (kind, hint) = match &error {
+            LoginError::Unauthorized { .. } => (ErrorKind::Unauthorized, None),
+            LoginError::Registry(error @ RegistryError::Settings(_)) => (ErrorKind::Invalid, error.hint()),
+            LoginError::Registry(error) => (ErrorKind::Internal, error.hint()),
+            LoginError::Missing { .. } | LoginError::Refused { .. } => (ErrorKind::Internal, None),
+        };
+        // Its cause is part of its words.
+        Self::Image { kind, message: error.to_string(), hint }
+    }
+}
+
+impl From<RegistryError> for EngineError {
+    fn from(error: RegistryError) -> Self {
+        // As the distribution specification has them.
+        let kind = match &error {
+            RegistryError::Refused { code, .. } => match code.as_str() {
+                "UNAUTHORIZED" => ErrorKind::Unauthorized,
+                "DENIED" => ErrorKind::Forbidden,
+                "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" => ErrorKind::NotFound,
+                "NAME_INVALID" | "TAG_INVALID" => ErrorKind::Invalid,
+                _ => ErrorKind::Internal,
+            },
+            _ => ErrorKind::Internal,
+        };
+        Self::Image { kind, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<SearchError> for EngineError {
+    fn from(error: SearchError) -> Self {
+        let (kind, hint) = match &error {
+            SearchError::Invalid(_) => (ErrorKind::Invalid, None),
+            SearchError::Endpoint { cause, .. } => (ErrorKind::Invalid, cause.hint()),
+            SearchError::Status(_) => (ErrorKind::Internal, None),
+            SearchError::Registry(error) => (ErrorKind::Internal, error.hint()),
+        };
+        Self::Image { kind, message: error.to_string(), hint }
     }
 }

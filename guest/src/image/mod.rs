@@ -22,13 +22,17 @@ mod durable;
 mod fake;
 mod find;
 mod layers;
+mod login;
 mod names;
 mod platform;
 mod probe;
 mod pull;
+mod push;
 mod record;
 mod registry;
+mod remote;
 mod remove;
+mod search;
 mod settings;
 
 pub(crate) use commit::{CommitWish, NewLayer};
@@ -39,8 +43,11 @@ pub(crate) use platform::Platform;
 #[cfg(test)]
 pub(crate) use pull::LayerStatus;
 pub(crate) use pull::{PullError, PullErrorKind, PullProgress, PullRequest};
+pub(crate) use push::{LayerPush, PushError, PushProgress, PushRequest};
 pub(crate) use record::{Image, chain_ids};
+pub(crate) use registry::{LoginError, RegistryError};
 pub(crate) use remove::{ContainerUse, RemoveError, Removed};
+pub(crate) use search::{Found, SearchError};
 pub(crate) use settings::{RegistryAuth, RegistrySettings};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -56,6 +63,7 @@ use blobs::Blobs;
 use config::LONGEST_CONFIG;
 use names::Names;
 use pull::Jobs;
+use push::Uploads;
 use record::{Entry, Record};
 use registry::Connection;
 
@@ -75,6 +83,7 @@ struct Shared {
     settings: RegistrySettings,
     connection: OnceLock<Arc<Connection>>,
     jobs: Jobs,
+    uploads: Uploads,
     /// Held by whoever changes files, so that memory and disk change in the same order.
     changing: Mutex<()>,
     table: Mutex<Table>,
@@ -142,6 +151,7 @@ impl Images {
             settings,
             connection: OnceLock::new(),
             jobs: Jobs::default(),
+            uploads: Uploads::default(),
             changing: Mutex::new(()),
             table,
         });

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use holm_api::diagnosis::RegistryProbe;
-use reqwest::header::HeaderMap;
 use tokio::time::timeout;
 
 use super::Images;
@@ -27,8 +26,7 @@ impl Images {
 async fn probe(connection: &Connection, endpoint: &Endpoint) -> RegistryProbe {
     let host = endpoint.base.host_str().unwrap_or_default().to_owned();
     let addresses = timeout(DEADLINE, connection.addresses(&endpoint.base)).await;
-    let asked =
-        timeout(DEADLINE, connection.ask(&endpoint.url(""), HeaderMap::new(), endpoint.lenient)).await;
+    let asked = timeout(DEADLINE, connection.ask(endpoint)).await;
     let late = || format!("no answer within {} s", DEADLINE.as_secs());
     let (failure, hint) = match asked {
         Ok(Ok(())) => (None, None),

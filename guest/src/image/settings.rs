@@ -67,6 +67,14 @@ impl RegistryAuth {
     /// Reads `X-Registry-Auth` (Engine API, "Authentication"): base64url of a JSON object. Clients send it
     /// empty, or as an empty object, where nobody is logged in.
     pub(crate) fn from_header(text: &str) -> Result<Self, ParseAuthError> {
+        if text.is_empty() {
+            return Ok(Self::Anonymous);
+        }
+        Self::from_json(&lenient_base64(text)?)
+    }
+
+    /// Reads the JSON object itself.
+    pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, ParseAuthError> {
         #[derive(Deserialize, Default)]
         #[serde(default)]
         struct AuthConfig {
@@ -76,12 +84,8 @@ impl RegistryAuth {
             identitytoken: String,
             registrytoken: String,
         }
-        if text.is_empty() {
-            return Ok(Self::Anonymous);
-        }
-        let bytes = lenient_base64(text)?;
         let config: Option<AuthConfig> =
-            serde_json::from_slice(&bytes).map_err(|error| ParseAuthError(error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| ParseAuthError(error.to_string()))?;
         let config = config.unwrap_or_default();
         if !config.identitytoken.is_empty() {
             return Ok(Self::IdentityToken(config.identitytoken));

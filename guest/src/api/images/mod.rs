@@ -6,15 +6,17 @@ mod list;
 mod pattern;
 mod prune;
 mod pull;
+mod push;
+mod search;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use holm_api::{Digest, Reference};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::error::ApiError;
@@ -33,6 +35,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
     Router::new()
         .route("/images/json", get(list::list))
         .route("/images/create", post(pull::create))
+        .route("/images/search", get(search::search))
         .route("/images/prune", post(prune::prune))
         .route("/images/{*rest}", get(get_image).post(post_image).delete(remove))
 }
@@ -58,13 +61,14 @@ async fn get_image(
 
 async fn post_image(
     State(engine): Shared,
+    Extension(version): Extension<ApiVersion>,
     Path(rest): Path<String>,
     query: Query,
-    _request: Request,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     match rest.rsplit_once('/') {
         Some((name, "tag")) => tag(&engine, name, &query).await,
-        Some((_, "push")) => Err(ApiError::not_yet("push images")),
+        Some((name, "push")) => push::push(&engine, name, version, &query, &headers).await,
         _ => Err(ApiError::page_not_found()),
     }
 }

@@ -12,12 +12,13 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::tagged;
+use crate::api::auth;
 use crate::api::error::ApiError;
 use crate::api::query::Query;
 use crate::api::reply::{self, Gone};
 use crate::api::version::ApiVersion;
 use crate::engine::{Engine, EngineError};
-use crate::image::{Platform, PullError, PullProgress, PullRequest, RegistryAuth};
+use crate::image::{Platform, PullError, PullProgress, PullRequest};
 
 /// Lines that the pull may be ahead of its client.
 const AHEAD: usize = 64;
@@ -35,13 +36,7 @@ pub(super) async fn create(
     let pull = PullRequest {
         reference: wanted(name, query.text("tag"))?,
         platform: platform.map_err(|error| ApiError::invalid(error.to_string()))?,
-        // moby ignores a login that it cannot read, and so do clients count on it.
-        auth: request
-            .headers()
-            .get("x-registry-auth")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| RegistryAuth::from_header(text).ok())
-            .unwrap_or_default(),
+        auth: auth::sent_along(request.headers()),
     };
     start(engine, pull).await
 }
@@ -115,7 +110,7 @@ fn line(progress: &PullProgress) -> Value {
 }
 
 /// The bar that older clients print as it is (moby, `jsonmessage`).
-fn bar(current: u64, total: u64) -> String {
+pub(super) fn bar(current: u64, total: u64) -> String {
     const WIDTH: usize = 50;
     if total == 0 {
         return format!("{:>8}", size(current));

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use super::config::{ImageConfig, LONGEST_CONFIG};
 use super::platform::Platform;
 use super::record::{Layer, Record};
-use super::registry::{Connection, RegistryError, Session, TransportFault, endpoints};
+use super::registry::{Access, Connection, RegistryError, Session, TransportFault, endpoints};
 use super::settings::RegistryAuth;
 use super::{Hold, Images, Shared, blocking};
 use job::Job;
@@ -64,8 +64,8 @@ impl Images {
             if !with_tls && speaks_tls.contains(&host) {
                 continue;
             }
-            let session =
-                Session::new(connection.clone(), endpoint, reference.repository(), request.auth.clone());
+            let (repository, auth) = (reference.repository(), request.auth.clone());
+            let session = Session::new(connection.clone(), endpoint, repository, Access::Pull, auth);
             let pull = Pull {
                 shared: &self.shared,
                 session: Arc::new(session),
@@ -316,4 +316,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -34,12 +34,12 @@ impl LayerSink for Sink {
     }
 }
 
-fn open(root: &Path, settings: RegistrySettings) -> Images {
+pub(in crate::image) fn open(root: &Path, settings: RegistrySettings) -> Images {
     let layers = Arc::new(Sink(Layers::open(root.join("layers")).unwrap()));
     Images::open(root.join("images"), layers, &[], settings).unwrap()
 }
 
-fn settings() -> RegistrySettings {
+pub(in crate::image) fn settings() -> RegistrySettings {
     RegistrySettings {
         root_certificates: String::new(),
         registries: Registries::default(),
@@ -48,6 +48,7 @@ fn settings() -> RegistrySettings {
         patience: Patience {
             connect: Duration::from_secs(5),
             silence: Duration::from_millis(300),
+            storing: Duration::from_millis(300),
             attempts: 3,
             pause: Duration::from_millis(1),
             longest_pause: Duration::from_secs(1),
@@ -399,7 +400,7 @@ async fn a_token_is_fetched_once_and_with_the_password() {
     let tokens = ground.registry.asked("/token");
     assert_eq!(tokens.len(), 1);
     assert_eq!(tokens[0].headers["authorization"], "Basic bWU6c2VjcmV0");
-    assert_eq!(tokens[0].path, "/token?scope=repository%3Aapp%3Apull&service=fake");
+    assert_eq!(tokens[0].path, "/token?scope=repository%3Aapp%3Apull&service=fake&account=me");
 
     let (told, _) = ground.pull("app:1").await;
     assert_eq!(told.unwrap(), id, "anonymous tokens are granted too");

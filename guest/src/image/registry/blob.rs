@@ -8,7 +8,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use super::RegistryError;
-use super::session::{Session, is_passing};
+use super::refusal::is_passing;
+use super::session::Session;
 
 /// A registry that sends another number of bytes than the manifest says.
 #[derive(Debug)]

@@ -6,14 +6,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use holm_api::link::Proxy;
-use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, LOCATION};
-use reqwest::{Client, Method, NoProxy, Response, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, LOCATION};
+use reqwest::{Client, Method, NoProxy, RequestBuilder, Response, StatusCode, Url};
+use tokio::time::{Instant, interval, timeout};
 
+use super::content::Content;
 use super::dial::{LookupError, Resolver};
-use super::{Patience, RegistryError, TransportFault, tls};
+use super::{Endpoint, Patience, RegistryError, TransportFault, tls};
 use crate::image::settings::RegistrySettings;
 
 const MOST_REDIRECTS: usize = 10;
+/// How often is looked whether an upload still moves.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Speaks HTTP to registries. Keeps connections for the next request.
 pub(crate) struct Connection {
@@ -23,12 +27,21 @@ pub(crate) struct Connection {
     pub(super) patience: Patience,
 }
 
-/// What to ask. A body is a form.
+/// What to ask.
 pub(super) struct Ask<'a> {
+    pub(super) method: Method,
     pub(super) url: &'a Url,
     pub(super) headers: HeaderMap,
-    pub(super) form: Option<String>,
-    pub(super) lenient: bool,
+    pub(super) content: Content,
+    /// Whose certificates count, wherever it leads.
+    pub(super) endpoint: &'a Endpoint,
+}
+
+impl<'a> Ask<'a> {
+    /// A `GET`.
+    pub(super) fn get(url: &'a Url, headers: HeaderMap, endpoint: &'a Endpoint) -> Self {
+        Self { method: Method::GET, url, headers, content: Content::Nothing, endpoint }
+    }
 }
 
 impl Connection {
@@ -72,38 +85,31 @@ impl Connection {
     }
 
     /// Whether there is any answer at all; what it says does not matter.
-    pub(crate) async fn ask(
-        &self,
-        url: &Url,
-        headers: HeaderMap,
-        lenient: bool,
-    ) -> Result<(), RegistryError> {
-        self.send(Ask { url, headers, form: None, lenient }).await.map(drop)
+    pub(crate) async fn ask(&self, endpoint: &Endpoint) -> Result<(), RegistryError> {
+        self.send(Ask::get(&endpoint.url(""), HeaderMap::new(), endpoint)).await.map(drop)
     }
 
     /// The answer to one request, after all redirects, whatever its status.
     pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Response, RegistryError> {
-        let client = if ask.lenient { &self.lenient } else { &self.verifying };
+        let client = if ask.endpoint.lenient { &self.lenient } else { &self.verifying };
         let mut url = ask.url.clone();
         let mut headers = ask.headers;
         for _ in 0..MOST_REDIRECTS {
             let (dialled, host) = self.resolver.dialled(&url);
-            let method = if ask.form.is_some() { Method::POST } else { Method::GET };
-            let mut request = client.request(method, dialled).headers(headers.clone());
+            let mut request = client.request(ask.method.clone(), dialled).headers(headers.clone());
             if let Some(host) = host {
                 request = request.header(HOST, host);
             }
-            if let Some(form) = &ask.form {
-                request = request
-                    .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .body(form.clone());
-            }
-            let transport = |fault| RegistryError::Transport { url: url.to_string(), fault };
-            let response = tokio::time::timeout(self.patience.silence, request.send())
+            let request = with_content(request, &ask.content)
                 .await
-                .map_err(|_| transport(TransportFault::AnswerTimeout))?
+                .map_err(|error| RegistryError::Unreadable(lower(&error.to_string())))?;
+            let transport = |fault| transport(&ask.method, &url, fault);
+            let response = self
+                .answer(request, &ask.method, &ask.content)
+                .await
+                .ok_or_else(|| transport(TransportFault::AnswerTimeout))?
                 .map_err(|error| transport(fault(&error, &url)))?;
-            if !response.status().is_redirection() || ask.form.is_some() {
+            if !is_followed(response.status(), &ask.method, &ask.content) {
                 return Ok(response);
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -119,10 +125,83 @@ impl Connection {
         }
         Err(protocol(&url, "redirects without end"))
     }
+
+    /// Waits for the beginning of an answer; `None` where the other side has fallen silent.
+    async fn answer(
+        &self,
+        request: RequestBuilder,
+        method: &Method,
+        content: &Content,
+    ) -> Option<reqwest::Result<Response>> {
+        let Content::File(part) = content else {
+            let is_stored = *method == Method::PUT;
+            let longest = if is_stored { self.patience.storing } else { self.patience.silence };
+            return timeout(longest, request.send()).await.ok();
+        };
+        let mut sending = std::pin::pin!(request.send());
+        let mut look = interval(LOOK);
+        let (mut known, mut since) = (part.sent(), Instant::now());
+        loop {
+            tokio::select! {
+                answer = &mut sending => return Some(answer),
+                _ = look.tick() => {
+                    let sent = part.sent();
+                    if sent != known {
+                        (known, since) = (sent, Instant::now());
+                    }
+                    // Once it has all of it, a registry may have much to put away.
+                    let longest =
+                        if sent < part.size { self.patience.silence } else { self.patience.storing };
+                    if since.elapsed() > longest {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a redirect is gone after. A form holds secrets, and what changes something is sent only to where the
+/// answer says it is to be sent in the same way (RFC 9110 §15.4.8).
+fn is_followed(status: StatusCode, method: &Method, content: &Content) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let same = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    status.is_redirection() && !matches!(content, Content::Form(_)) && (reads || same)
+}
+
+async fn with_content(request: RequestBuilder, content: &Content) -> io::Result<RequestBuilder> {
+    Ok(match content {
+        Content::Nothing => request,
+        Content::Form(form) => {
+            request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone())
+        }
+        Content::Bytes(bytes) => request.body(bytes.clone()),
+        Content::File(part) => request.header(CONTENT_LENGTH, part.length()).body(part.open().await?),
+    })
+}
+
+/// An upload's URL has a signature in its query, which is nobody's business.
+fn transport(method: &Method, url: &Url, fault: TransportFault) -> RegistryError {
+    let mut shown = url.clone();
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        shown.set_query(None);
+    }
+    RegistryError::Transport { method: title(method), url: shown.to_string(), fault }
+}
+
+/// As Go's client begins its errors.
+fn title(method: &Method) -> &'static str {
+    match *method {
+        Method::HEAD => "Head",
+        Method::POST => "Post",
+        Method::PUT => "Put",
+        Method::PATCH => "Patch",
+        _ => "Get",
+    }
 }
 
 /// `host:port` of a URL, the port only where it is not the scheme's own.
-pub(super) fn host_and_port(url: &Url) -> String {
+pub(crate) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

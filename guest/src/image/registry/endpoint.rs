@@ -66,6 +66,12 @@ pub(crate) fn endpoints(registry: &str, settings: &Registries) -> Result<Vec<End
     Ok(endpoints)
 }
 
+/// Where images of `registry` are written to, and logins are tried, in order: never a mirror.
+pub(crate) fn push_endpoints(registry: &str, settings: &Registries) -> Result<Vec<Endpoint>, RegistryError> {
+    let all = endpoints(registry, settings)?;
+    Ok(all.into_iter().filter(|endpoint| !endpoint.mirror).collect())
+}
+
 /// Whether `host[:port]` may be asked without TLS: loopback always, others where the settings list them, by name
 /// or by network.
 fn is_insecure(registry: &str, listed: &[String]) -> bool {
@@ -126,6 +132,15 @@ mod tests {
             ]
         );
         assert_eq!(bases("ghcr.io", &mirrors, &[]), ["https://ghcr.io/v2/"]);
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_mirror() {
+        let settings =
+            Registries { mirrors: vec!["http://localhost:5000".to_owned()], ..Registries::default() };
+        let bases = push_endpoints("docker.io", &settings).unwrap();
+        let bases: Vec<_> = bases.iter().map(|endpoint| endpoint.base.as_str()).collect();
+        assert_eq!(bases, ["https://registry-1.docker.io/"]);
     }
 
     #[test]

@@ -6,8 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RegistryError {
     /// No answer came at all.
-    #[error("Get \"{url}\": {fault}")]
+    #[error("{method} \"{url}\": {fault}")]
     Transport {
+        /// As Go writes it: `Get`, `Put`.
+        method: &'static str,
         /// As the user knows it.
         url: String,
         /// What happened.
@@ -20,6 +22,12 @@ pub(crate) enum RegistryError {
         code: String,
         /// The registry's words.
         message: String,
+        /// Host and port.
+        registry: String,
+    },
+    /// The registry wants a name and a password, and there are none.
+    #[error("no basic auth credentials")]
+    NoLogin {
         /// Host and port.
         registry: String,
     },
@@ -64,6 +72,9 @@ pub(crate) enum RegistryError {
         /// How.
         what: String,
     },
+    /// A blob that is to be sent cannot be read.
+    #[error("cannot read a blob of the image: {0}")]
+    Unreadable(String),
     /// The settings cannot be used.
     #[error("{0}")]
     Settings(String),
@@ -137,6 +148,7 @@ impl RegistryError {
             Self::Refused { code, registry, .. } if code == "UNAUTHORIZED" => {
                 format!("log in to {registry} first, or check the name and password you logged in with")
             }
+            Self::NoLogin { registry } => format!("log in first: holm login {registry}"),
             Self::Refused { code, registry, .. } if code == "TOOMANYREQUESTS" => {
                 format!("wait a while, log in to {registry} for a higher limit, or set registry-mirrors")
             }
@@ -158,8 +170,9 @@ impl TransportFault {
                 "check this computer's network, VPN and proxy".to_owned()
             }
             Self::ConnectionRefused(address) => format!("check that a registry listens at {address}"),
-            Self::UnknownAuthority => "add the registry's certificate authority to this computer's trusted \
-                                       roots, or list the registry under insecure-registries in the settings"
+            Self::UnknownAuthority => "put the registry's certificate authority in the folder \
+                                       certs.d/<registry> of Holm's home as ca.crt and restart the machine, or \
+                                       list the registry under insecure-registries in the settings"
                 .to_owned(),
             Self::CertificateExpired => {
                 "check this computer's clock, and the registry's certificate".to_owned()
@@ -188,7 +201,7 @@ mod tests {
         let url = "https://registry.invalid/v2/".to_owned();
         let fault = TransportFault::NoSuchHost("registry.invalid".into());
         assert_eq!(
-            RegistryError::Transport { url, fault }.to_string(),
+            RegistryError::Transport { method: "Get", url, fault }.to_string(),
             "Get \"https://registry.invalid/v2/\": dial tcp: lookup registry.invalid: no such host"
         );
     }

@@ -1,4 +1,4 @@
-//! A registry's client (OCI distribution-spec): reads manifests and blobs, and logs in for them.
+//! A registry's client (OCI distribution-spec): reads and writes manifests and blobs, and logs in for them.
 //!
 //! Built on `reqwest` and not on `oci-client`, which cannot dial another address than a name means (for
 //! `localhost`), reads manifests of any length into memory, hides status codes and `Retry-After`, knows no
@@ -6,18 +6,28 @@
 
 mod blob;
 mod challenge;
+mod check;
 mod connection;
+mod content;
 mod dial;
 mod endpoint;
 mod error;
+mod login;
+mod refusal;
+mod search;
 mod session;
 mod tls;
+mod upload;
 
 pub(super) use blob::BlobError;
-pub(super) use connection::Connection;
-pub(super) use endpoint::{Endpoint, endpoints};
+pub(crate) use check::LoginError;
+pub(super) use check::check;
+pub(super) use connection::{Connection, host_and_port};
+pub(super) use endpoint::{Endpoint, endpoints, push_endpoints};
 pub(crate) use error::{RegistryError, TransportFault};
-pub(super) use session::Session;
+pub(super) use search::search;
+pub(super) use session::{Access, Document, Session};
+pub(super) use upload::{Blob, Mount};
 
 use std::time::Duration;
 
@@ -28,6 +38,8 @@ pub(crate) struct Patience {
     pub(crate) connect: Duration,
     /// Until an answer begins, and between two pieces of it.
     pub(crate) silence: Duration,
+    /// Until a registry has put away what it was sent.
+    pub(crate) storing: Duration,
     /// Attempts without any progress before we give up.
     pub(crate) attempts: u32,
     /// Pause after the first failed attempt; it doubles with each.
@@ -41,6 +53,7 @@ impl Default for Patience {
         Self {
             connect: Duration::from_secs(15),
             silence: Duration::from_secs(30),
+            storing: Duration::from_secs(300),
             attempts: 5,
             pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(30),

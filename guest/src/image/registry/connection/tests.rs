@@ -25,8 +25,9 @@ fn connection(roots: &str) -> Connection {
 }
 
 async fn ask(connection: &Connection, url: &str, lenient: bool) -> Result<u16, TransportFault> {
-    let url = url.parse().unwrap();
-    match connection.send(Ask { url: &url, headers: HeaderMap::new(), form: None, lenient }).await {
+    let url: Url = url.parse().unwrap();
+    let endpoint = Endpoint { base: url.clone(), lenient, mirror: false };
+    match connection.send(Ask::get(&url, HeaderMap::new(), &endpoint)).await {
         Ok(response) => Ok(response.status().as_u16()),
         Err(RegistryError::Transport { fault, .. }) => Err(fault),
         Err(error) => panic!("{error}"),
