@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Raised by every change that an older peer would misread.
-pub const LINK_VERSION: u32 = 2;
+pub const LINK_VERSION: u32 = 3;
 /// Bytes of the largest message: a computer's root certificates are about 250 KiB.
 pub const LONGEST_MESSAGE: usize = 4 << 20;
 /// Bytes before a message that tell its length.

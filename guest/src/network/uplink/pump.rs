@@ -1,6 +1,6 @@
 //! Moves packets between the TUN device and the stream, in a thread for each direction: at many gigabits a second
 //! a system call a packet is what counts, so a write to the stream carries all packets that wait, and a read from
-//! it takes all that has come.
+//! it takes all that has come. What the kernel says of each packet, and is told of it, passes unread.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::thread;
 
-use holm_api::network::FRAME_HEADER;
+use holm_api::network::{FRAME_HEADER, LENGTH_PREFIX, Offload};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::Socket;
 use tokio::sync::mpsc;
@@ -61,17 +61,18 @@ fn send_packets(mut device: &File, mut stream: &Socket) -> io::Result<()> {
     }
 }
 
-/// Frames packets into `batch` until `read` would block or there is no room for another one. Returns the bytes
-/// used.
+/// Frames packets into `batch` until `read` would block or there is no room for another one. `read` gives a packet
+/// behind its offload. Returns the bytes used.
 fn gather(batch: &mut [u8], mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
     let mut used = 0;
     while let Some(frame) = batch.get_mut(used..used + FRAME_HEADER + LARGEST_PACKET) {
-        let (header, packet) = frame.split_at_mut(FRAME_HEADER);
-        match read(packet) {
+        let (prefix, rest) = frame.split_at_mut(LENGTH_PREFIX);
+        match read(rest) {
             Ok(length) => {
-                // The buffer is no longer than what a u16 counts.
-                header.copy_from_slice(&(length as u16).to_be_bytes());
-                used += FRAME_HEADER + length;
+                // The buffer holds no longer packet than a u16 counts. Without an offload it would be none.
+                let packet = length.saturating_sub(Offload::BYTES) as u16;
+                prefix.copy_from_slice(&packet.to_be_bytes());
+                used += FRAME_HEADER + usize::from(packet);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -131,12 +132,12 @@ impl Frames {
         self.end += count;
     }
 
-    /// The next packet that is there as a whole.
+    /// The next packet that is there as a whole, behind its offload.
     fn next(&mut self) -> Option<&[u8]> {
         let waiting = &self.buffer[self.start..self.end];
-        let (header, rest) = waiting.split_first_chunk::<FRAME_HEADER>()?;
-        let packet = rest.get(..usize::from(u16::from_be_bytes(*header)))?;
-        self.start += FRAME_HEADER + packet.len();
+        let (prefix, rest) = waiting.split_first_chunk::<LENGTH_PREFIX>()?;
+        let packet = rest.get(..Offload::BYTES + usize::from(u16::from_be_bytes(*prefix)))?;
+        self.start += LENGTH_PREFIX + packet.len();
         Some(packet)
     }
 }
@@ -147,8 +148,15 @@ mod tests {
 
     use std::collections::VecDeque;
 
+    const OFFLOAD: [u8; Offload::BYTES] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+
     fn frame(packet: &[u8]) -> Vec<u8> {
-        [&(packet.len() as u16).to_be_bytes()[..], packet].concat()
+        [&(packet.len() as u16).to_be_bytes()[..], &OFFLOAD, packet].concat()
+    }
+
+    /// As the device gives and takes it.
+    fn offloaded(packet: &[u8]) -> Vec<u8> {
+        [&OFFLOAD, packet].concat()
     }
 
     /// Sends `bytes` through in reads of at most `piece`, and returns the packets that came out.
@@ -177,8 +185,9 @@ mod tests {
             .map(|(n, length)| vec![n as u8; *length])
             .collect();
         let bytes: Vec<u8> = packets.iter().flat_map(|packet| frame(packet)).collect();
+        let expected: Vec<Vec<u8>> = packets.iter().map(|packet| offloaded(packet)).collect();
         for piece in [1, 2, 3, 1000, 65_537, BATCH, usize::MAX] {
-            assert!(through(&bytes, piece) == packets, "in pieces of {piece}");
+            assert!(through(&bytes, piece) == expected, "in pieces of {piece}");
         }
     }
 
@@ -188,7 +197,7 @@ mod tests {
         let expected: Vec<u8> = waiting.iter().flat_map(|packet| frame(packet)).collect();
         let mut batch = vec![0; BATCH];
         let used = gather(&mut batch, |buffer| {
-            let packet = waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+            let packet = offloaded(&waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?);
             buffer[..packet.len()].copy_from_slice(&packet);
             Ok(packet.len())
         });
@@ -201,8 +210,8 @@ mod tests {
         let mut reads = 0;
         let used = gather(&mut batch, |buffer| {
             reads += 1;
-            assert_eq!(buffer.len(), LARGEST_PACKET);
-            Ok(LARGEST_PACKET)
+            assert_eq!(buffer.len(), Offload::BYTES + LARGEST_PACKET);
+            Ok(buffer.len())
         });
         assert_eq!((used.unwrap(), reads), (BATCH, 4));
     }

@@ -1,11 +1,13 @@
-//! Composing packets for the guest, straight into the outbox: one copy of the payload, one pass for its
-//! checksum. A packet for which there is no room is not composed; callers that must not lose one ask first.
+//! Composing packets for the guest, straight into the outbox: one copy of the payload. Checksums of TCP and UDP are
+//! left to the guest's kernel, which leaves them out again where a packet stays in the machine; so is the cutting
+//! of a long TCP segment. A packet for which there is no room is not composed; callers that must not lose one
+//! ask first.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
-use holm_api::network::MTU;
+use holm_api::network::{Checksum, Family, MTU, Offload, Segments};
 use holm_vmm::Stream;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -16,6 +18,9 @@ use smoltcp::wire::{
 use super::frame::{LONGEST_PACKET, Outbox};
 
 const HOP_LIMIT: u8 = 64;
+/// Where the checksum stands in a TCP header, and in UDP's.
+const TCP_CHECKSUM: usize = 16;
+const UDP_CHECKSUM: usize = 6;
 
 /// Everything that goes to the guest goes through here.
 pub(super) struct Downlink {
@@ -29,6 +34,15 @@ pub(super) struct Downlink {
 enum Fragments {
     Allowed,
     Forbidden,
+}
+
+/// What a TCP packet carries.
+#[derive(Clone, Copy)]
+pub(super) struct Payload {
+    /// Bytes in all.
+    pub(super) length: usize,
+    /// Bytes that one segment may have.
+    pub(super) segment: usize,
 }
 
 impl Downlink {
@@ -51,35 +65,47 @@ impl Downlink {
         self.outbox.poll_flush(stream, context, progress)
     }
 
-    /// A TCP segment. `repr` is its header, its payload is `length` bytes that `fill` writes. `false`: no room.
-    pub(super) fn tcp(
+    /// A TCP segment without payload. `repr` is its header. `false`: no room.
+    pub(super) fn tcp(&mut self, source: IpAddr, destination: IpAddr, repr: &TcpRepr<'_>) -> bool {
+        self.tcp_with(source, destination, repr, Payload { length: 0, segment: 0 }, |_| ())
+    }
+
+    /// A TCP segment, or several. `repr` is its header, its payload is written by `fill`. `false`: no room.
+    pub(super) fn tcp_with(
         &mut self,
         source: IpAddr,
         destination: IpAddr,
         repr: &TcpRepr<'_>,
-        length: usize,
+        payload: Payload,
         fill: impl FnOnce(&mut [u8]),
     ) -> bool {
-        let header = repr.header_len();
+        let (header, network) = (repr.header_len(), ip_header_len(source));
+        let family = if source.is_ipv4() { Family::V4 } else { Family::V6 };
+        let offload = Offload {
+            segments: (payload.length > payload.segment)
+                .then_some(Segments { size: payload.segment as u16, family }),
+            ..unsummed(network, header, TCP_CHECKSUM)
+        };
+        let length = header + payload.length;
         let Some(segment) =
-            self.ip(source, destination, IpProtocol::Tcp, header + length, Fragments::Forbidden)
+            self.ip(source, destination, IpProtocol::Tcp, length, Fragments::Forbidden, &offload)
         else {
             return false;
         };
         let (from, to) = (IpAddress::from(source), IpAddress::from(destination));
         let mut packet = TcpPacket::new_unchecked(&mut *segment);
         repr.emit(&mut packet, &from, &to, &ChecksumCapabilities::ignored());
+        packet.set_checksum(pseudo_header(source, destination, IpProtocol::Tcp, length));
         fill(&mut segment[header..]);
-        TcpPacket::new_unchecked(segment).fill_checksum(&from, &to);
         true
     }
 
     /// A UDP datagram. `false`: no room, or longer than a packet can be.
     pub(super) fn udp(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
         let length = UDP_HEADER_LEN + payload.len();
-        let Some(datagram) =
-            self.ip(source.ip(), destination.ip(), IpProtocol::Udp, length, Fragments::Allowed)
-        else {
+        let (from, to) = (source.ip(), destination.ip());
+        let offload = unsummed(ip_header_len(from), UDP_HEADER_LEN, UDP_CHECKSUM);
+        let Some(datagram) = self.ip(from, to, IpProtocol::Udp, length, Fragments::Allowed, &offload) else {
             return false;
         };
         datagram[UDP_HEADER_LEN..].copy_from_slice(payload);
@@ -87,7 +113,7 @@ impl Downlink {
         packet.set_src_port(source.port());
         packet.set_dst_port(destination.port());
         packet.set_len(length as u16);
-        packet.fill_checksum(&source.ip().into(), &destination.ip().into());
+        packet.set_checksum(pseudo_header(from, to, IpProtocol::Udp, length));
         true
     }
 
@@ -99,7 +125,8 @@ impl Downlink {
         length: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> bool {
-        match self.ip(source, destination, super::icmp::protocol(source), length, Fragments::Allowed) {
+        let protocol = super::icmp::protocol(source);
+        match self.ip(source, destination, protocol, length, Fragments::Allowed, &Offload::default()) {
             Some(message) => {
                 fill(message);
                 true
@@ -116,6 +143,7 @@ impl Downlink {
         protocol: IpProtocol,
         length: usize,
         fragments: Fragments,
+        offload: &Offload,
     ) -> Option<&mut [u8]> {
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -125,7 +153,7 @@ impl Downlink {
                 }
                 self.ident = self.ident.wrapping_add(1);
                 let ident = self.ident;
-                let bytes = self.outbox.packet(total)?;
+                let bytes = self.outbox.packet(total, offload)?;
                 let (header, payload) = bytes.split_at_mut(IPV4_HEADER_LEN);
                 header.fill(0);
                 let mut packet = Ipv4Packet::new_unchecked(header);
@@ -147,7 +175,7 @@ impl Downlink {
                 if total > MTU {
                     return None;
                 }
-                let bytes = self.outbox.packet(total)?;
+                let bytes = self.outbox.packet(total, offload)?;
                 let (header, payload) = bytes.split_at_mut(IPV6_HEADER_LEN);
                 header.fill(0);
                 let mut packet = Ipv6Packet::new_unchecked(header);
@@ -162,6 +190,38 @@ impl Downlink {
             _ => None,
         }
     }
+}
+
+/// Bytes of an IP header to `address`'s family.
+fn ip_header_len(address: IpAddr) -> usize {
+    if address.is_ipv4() { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN }
+}
+
+/// A packet whose checksum stands at `place` of its transport header, and is left out.
+fn unsummed(network: usize, transport: usize, place: usize) -> Offload {
+    Offload {
+        checksum: Some(Checksum { start: network as u16, offset: place as u16 }),
+        headers: (network + transport) as u16,
+        segments: None,
+    }
+}
+
+/// The sum over what is no part of the packet (RFC 9293, 3.1; RFC 8200, 8.1), which whoever adds up the rest goes
+/// on from: not complemented.
+fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: IpProtocol, length: usize) -> u16 {
+    let words = |address: IpAddr| -> u32 {
+        match address {
+            IpAddr::V4(address) => {
+                let bits = address.to_bits();
+                (bits >> 16) + (bits & 0xffff)
+            }
+            IpAddr::V6(address) => address.segments().map(u32::from).iter().sum(),
+        }
+    };
+    // No packet is longer than 16 bits tell.
+    let sum = words(source) + words(destination) + u32::from(u8::from(protocol)) + length as u32;
+    let folded = (sum >> 16) + (sum & 0xffff);
+    ((folded >> 16) + folded) as u16
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The byte stream's two ends: [`Inbox`] cuts it into the guest's IP packets, [`Outbox`] holds the packets for
-//! the guest until the stream takes them. A frame is a big-endian `u16` length and that many bytes.
+//! the guest until the stream takes them. [`holm_api::network`] says what a frame is.
 //!
 //! Both are buffers of a fixed size, allocated once, so that no packet costs an allocation and no guest can
 //! make them grow. Whoever adds to the outbox asks [`Outbox::has_room`] first and comes back later if not.
@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use holm_api::network::FRAME_HEADER;
+use holm_api::network::{FRAME_HEADER, LENGTH_PREFIX, Offload};
 use holm_vmm::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -53,9 +53,12 @@ impl Inbox {
     }
 
     /// The next whole packet, `None` until more is read. May be empty.
+    ///
+    /// What the guest says of its checksum and its segments is not looked at: nothing depends on either, for what
+    /// a packet carries leaves in a packet of the host's own.
     pub(super) fn next_packet(&mut self) -> Option<&[u8]> {
-        let (prefix, rest) = self.bytes[self.start..self.end].split_first_chunk::<FRAME_HEADER>()?;
-        let packet = rest.get(..u16::from_be_bytes(*prefix) as usize)?;
+        let (header, rest) = self.bytes[self.start..self.end].split_first_chunk::<FRAME_HEADER>()?;
+        let packet = rest.get(..usize::from(u16::from_be_bytes([header[0], header[1]])))?;
         self.start += FRAME_HEADER + packet.len();
         Some(packet)
     }
@@ -80,7 +83,7 @@ impl Outbox {
 
     /// Appends a packet of `length` bytes, at most [`LONGEST_PACKET`], for the caller to write in full: the
     /// bytes hold what was there before. `None` where there is no room.
-    pub(super) fn packet(&mut self, length: usize) -> Option<&mut [u8]> {
+    pub(super) fn packet(&mut self, length: usize, offload: &Offload) -> Option<&mut [u8]> {
         if !self.has_room() {
             return None;
         }
@@ -92,8 +95,9 @@ impl Outbox {
         }
         let frame = &mut self.bytes[self.end..self.end + FRAME_HEADER + length];
         self.end += frame.len();
-        let (prefix, packet) = frame.split_at_mut(FRAME_HEADER);
-        prefix.copy_from_slice(&length_prefix.to_be_bytes());
+        let (header, packet) = frame.split_at_mut(FRAME_HEADER);
+        header[..LENGTH_PREFIX].copy_from_slice(&length_prefix.to_be_bytes());
+        header[LENGTH_PREFIX..].copy_from_slice(&offload.encode());
         Some(packet)
     }
 
@@ -121,14 +125,14 @@ impl Outbox {
 
 #[cfg(test)]
 impl Outbox {
-    /// Takes the packets out as the stream would.
+    /// Takes the packets out as the guest's kernel would.
     pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
-        while let Some((prefix, rest)) = self.bytes[self.start..self.end].split_first_chunk::<FRAME_HEADER>()
+        while let Some((header, rest)) = self.bytes[self.start..self.end].split_first_chunk::<FRAME_HEADER>()
         {
-            let packet = rest[..usize::from(u16::from_be_bytes(*prefix))].to_vec();
+            let packet = &rest[..usize::from(u16::from_be_bytes([header[0], header[1]]))];
             self.start += FRAME_HEADER + packet.len();
-            packets.push(packet);
+            packets.extend(super::tests::kernel::finish(header, packet));
         }
         packets
     }
@@ -154,6 +158,7 @@ mod tests {
         let writer = tokio::spawn(async move {
             for packet in sent {
                 guest.write_all(&(packet.len() as u16).to_be_bytes()).await.unwrap();
+                guest.write_all(&[7; Offload::BYTES]).await.unwrap();
                 guest.write_all(&packet).await.unwrap();
             }
         });
@@ -170,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_ends_inside_a_frame_is_an_error() {
         let (mut guest, host) = tokio::io::duplex(64);
-        guest.write_all(&[0, 9, 1, 2]).await.unwrap();
+        guest.write_all(&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]).await.unwrap();
         drop(guest);
         let mut stream: Stream = Box::new(host);
         let mut inbox = Inbox::new();
@@ -184,7 +189,7 @@ mod tests {
     async fn the_outbox_takes_what_fits_and_writes_it_in_order() {
         let mut outbox = Outbox::new();
         let mut count = 0u8;
-        while let Some(packet) = outbox.packet(LONGEST_PACKET) {
+        while let Some(packet) = outbox.packet(LONGEST_PACKET, &Offload::default()) {
             packet.fill(count);
             count += 1;
         }
@@ -197,6 +202,7 @@ mod tests {
         assert!(progress && outbox.has_room());
         for expected in 0..count {
             assert_eq!(usize::from(guest.read_u16().await.unwrap()), LONGEST_PACKET);
+            guest.read_exact(&mut [0; Offload::BYTES]).await.unwrap();
             let mut packet = vec![0; LONGEST_PACKET];
             guest.read_exact(&mut packet).await.unwrap();
             assert!(packet.iter().all(|byte| *byte == expected));

@@ -118,7 +118,7 @@ mod fuzz {
     use std::net::Ipv4Addr;
     use std::sync::Arc;
 
-    use holm_api::network::GATEWAY_V4;
+    use holm_api::network::{GATEWAY_V4, Offload};
     use smoltcp::wire::{IpProtocol, Ipv4Packet};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -137,6 +137,7 @@ mod fuzz {
             let write = async move {
                 for packet in packets {
                     writer.write_u16(packet.len() as u16).await.unwrap();
+                    writer.write_all(&[0; Offload::BYTES]).await.unwrap();
                     writer.write_all(&packet).await.unwrap();
                 }
                 writer.shutdown().await.unwrap();

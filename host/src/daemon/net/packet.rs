@@ -1,7 +1,7 @@
 //! Reading the guest's packets: IP headers first, then what they carry. Nothing here trusts a length.
 //!
-//! TCP and UDP checksums are not verified: the guest's kernel has just computed them (its TUN device has no
-//! offload), and no wire lies between it and us. The IPv4 header's is, since it costs nothing.
+//! TCP and UDP checksums are not verified: the guest's kernel leaves them out, and no wire lies between it and us. The
+//! IPv4 header's is, since it costs nothing.
 
 use std::net::IpAddr;
 

@@ -22,7 +22,7 @@ use super::receive::{Receiver, SHIFT};
 use super::send::{Piece, Sender};
 use super::seq::Seq;
 use crate::daemon::net::budget::Budget;
-use crate::daemon::net::downlink::Downlink;
+use crate::daemon::net::downlink::{Downlink, Payload};
 
 /// First wait for the guest's answer to our SYN or SYN-ACK; doubles.
 const SYN_WAIT: Duration = Duration::from_secs(1);
@@ -305,7 +305,7 @@ impl Connection {
         repr.max_seg_size = u16::try_from(MTU - headers).ok();
         repr.window_scale = self.syn.scale.map(|_| SHIFT);
         repr.sack_permitted = opens || self.syn.selective;
-        downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr, 0, |_| ());
+        downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr);
     }
 
     fn send_piece(&mut self, downlink: &mut Downlink, piece: &Piece) {
@@ -315,7 +315,8 @@ impl Connection {
         repr.window_len = self.receiver.announce();
         self.acknowledge = false;
         let sender = &mut self.sender;
-        downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr, piece.bytes.len(), |target| {
+        let payload = Payload { length: piece.bytes.len(), segment: sender.segment() };
+        downlink.tcp_with(self.key.far.ip(), self.key.guest.ip(), &repr, payload, |target| {
             sender.copy_to(piece, target);
         });
     }
@@ -328,7 +329,7 @@ impl Connection {
             repr.sack_ranges[0] = self.receiver.ahead();
         }
         self.acknowledge = false;
-        downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr, 0, |_| ());
+        downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr);
     }
 
     /// Tells the guest that the connection has failed.
@@ -336,7 +337,7 @@ impl Connection {
         let seq = if self.is_established() { self.sender.sent_up_to() } else { self.initial.plus(1) };
         let mut repr = self.header(TcpControl::Rst, seq);
         repr.ack_number = (!self.is_unanswered()).then(|| self.receiver.next().into());
-        downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr, 0, |_| ());
+        downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr);
     }
 
     fn header(&self, control: TcpControl, seq: Seq) -> TcpRepr<'static> {
@@ -391,7 +392,7 @@ fn ends(key: FlowKey, syn: &Syn, initial: Seq) -> (Receiver, Sender) {
     let receiver = Receiver::new(syn.seq.plus(1), syn.scale.is_some());
     // The window of a SYN is never scaled.
     let guest = (syn.seq, syn.window.into());
-    (receiver, Sender::new(initial.plus(1), ours.min(theirs.into()), guest))
+    (receiver, Sender::new(initial.plus(1), ours.min(theirs.into()), ours, guest))
 }
 
 #[cfg(test)]

@@ -329,7 +329,7 @@ fn explain(key: FlowKey, syn: &Syn, error: &std::io::Error, core: &mut Core) {
         Some(Unreachable::Port) => {
             let mut repr = header(key.far.port(), key.guest.port(), TcpControl::Rst, Seq(0));
             repr.ack_number = Some(syn.seq().plus(1).into());
-            core.downlink.tcp(key.far.ip(), key.guest.ip(), &repr, 0, |_| ());
+            core.downlink.tcp(key.far.ip(), key.guest.ip(), &repr);
         }
         Some(why) => {
             let quote = Quote::new(key.guest, key.far, IpProtocol::Tcp, syn.seq().0);
@@ -351,7 +351,7 @@ fn refuse(key: FlowKey, repr: &TcpRepr<'_>, core: &mut Core) {
     if repr.ack_number.is_none() {
         reset.ack_number = Some(repr.seq_number + repr.segment_len());
     }
-    core.downlink.tcp(key.far.ip(), key.guest.ip(), &reset, 0, |_| ());
+    core.downlink.tcp(key.far.ip(), key.guest.ip(), &reset);
 }
 
 /// A header with nothing but what every segment has.

@@ -1,5 +1,5 @@
-//! The direction host → guest: bytes are held until the guest has acknowledged them, and sent as its window and
-//! its segment size allow.
+//! The direction host → guest: bytes are held until the guest has acknowledged them, and sent as its window allows:
+//! many of its segments as one packet, which its kernel cuts.
 //!
 //! The link is a stream that loses nothing and pushes back, so there is no congestion to control. The guest's
 //! own queues may still drop a packet: three repeated acknowledgements or a timeout send the first missing
@@ -46,6 +46,8 @@ pub(super) struct Sender {
     /// Sequence and acknowledgement of the segment that told the window, so that an old one does not.
     window_from: (Seq, Seq),
     segment: usize,
+    /// Bytes of a packet: as many whole segments as one holds.
+    burst: usize,
     fin: bool,
     fin_acknowledged: bool,
     repeats: u32,
@@ -58,8 +60,8 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// `first` is the byte after our SYN; `segment` the largest payload.
-    pub(super) fn new(first: Seq, segment: usize, guest: (Seq, usize)) -> Self {
+    /// `first` is the byte after our SYN; `segment` the largest payload of a segment, `packet` that of a packet.
+    pub(super) fn new(first: Seq, segment: usize, packet: usize, guest: (Seq, usize)) -> Self {
         Self {
             buffer: Buffer::new(),
             una: first,
@@ -69,6 +71,7 @@ impl Sender {
             largest_window: guest.1,
             window_from: (guest.0, first),
             segment,
+            burst: packet - packet % segment,
             fin: false,
             fin_acknowledged: false,
             repeats: 0,
@@ -87,6 +90,11 @@ impl Sender {
     /// The first place not acknowledged.
     pub(super) fn una(&self) -> Seq {
         self.una
+    }
+
+    /// Bytes that the guest takes in one segment.
+    pub(super) fn segment(&self) -> usize {
+        self.segment
     }
 
     /// Whether everything was sent and acknowledged, the FIN included.
@@ -182,7 +190,11 @@ impl Sender {
         let flight = self.in_flight();
         let waiting = self.buffer.len().saturating_sub(flight);
         let allowed = self.window.saturating_sub(flight);
-        let count = waiting.min(allowed).min(self.segment);
+        let mut count = waiting.min(allowed).min(self.burst);
+        if count > self.segment && count < waiting {
+            // The window's end: no short segment in the middle of the stream.
+            count -= count % self.segment;
+        }
         // Of a window that is almost shut a rest is not worth a packet while others are under way.
         let silly = count < waiting.min(self.segment) && count < self.largest_window / 2 && flight > 0;
         let all = flight <= self.buffer.len() && count == waiting;
@@ -200,10 +212,10 @@ impl Sender {
         Some(piece)
     }
 
-    /// The first segment once more.
+    /// The first segments once more: what went as one packet was lost as one.
     fn first_again(&mut self, now: Instant) -> Option<Piece> {
         let sent = self.max.past(self.una);
-        let count = sent.min(self.buffer.len()).min(self.segment);
+        let count = sent.min(self.buffer.len()).min(self.burst);
         let fin = self.fin && sent > self.buffer.len() && count == self.buffer.len();
         if count == 0 && !fin {
             return None;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use holm_api::network::{GATEWAY_V4, GATEWAY_V6, MTU};
+use holm_api::network::{FRAME_HEADER, GATEWAY_V4, GATEWAY_V6, MTU, Offload};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{tcp, udp};
@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::kernel;
 use crate::daemon::net::{Gateway, GatewayConfig, Stats};
 
 /// What a test waits for comes at once or never.
@@ -132,6 +133,7 @@ impl Guest {
     /// Sends a packet that no stack has made.
     pub(super) async fn send(&mut self, packet: &[u8]) {
         self.writer.write_u16(packet.len() as u16).await.unwrap();
+        self.writer.write_all(&[0; Offload::BYTES]).await.unwrap();
         self.writer.write_all(packet).await.unwrap();
     }
 
@@ -142,11 +144,14 @@ impl Guest {
 }
 
 async fn read(mut reader: ReadHalf<DuplexStream>, sender: mpsc::Sender<Vec<u8>>) {
-    while let Ok(length) = reader.read_u16().await {
-        let mut packet = vec![0; length.into()];
+    let mut header = [0; FRAME_HEADER];
+    while reader.read_exact(&mut header).await.is_ok() {
+        let mut packet = vec![0; u16::from_be_bytes([header[0], header[1]]).into()];
         reader.read_exact(&mut packet).await.unwrap();
-        if sender.send(packet).await.is_err() {
-            return;
+        for packet in kernel::finish(&header, &packet) {
+            if sender.send(packet).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The whole gateway, from packets to real sockets on loopback.
 
 mod guest;
+pub(super) mod kernel;
 mod packets;
 mod published;
 

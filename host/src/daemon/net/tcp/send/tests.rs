@@ -10,7 +10,12 @@ struct Setup {
 }
 
 fn sender(window: usize) -> Setup {
-    let sender = Sender::new(START, 1000, (GUEST, window));
+    with_packets(1000, window)
+}
+
+/// Segments of 1,000 bytes in packets of at most so many.
+fn with_packets(packet: usize, window: usize) -> Setup {
+    let sender = Sender::new(START, 1000, packet, (GUEST, window));
     Setup { sender, budget: Budget::new(1 << 20), now: Instant::now() }
 }
 
@@ -46,6 +51,20 @@ fn segments_are_cut_to_size_and_the_last_one_carries_the_fin() {
     assert!(setup.ack(2501, 1 << 20));
     assert!(setup.sender.finished());
     assert_eq!(setup.sender.deadline(), None);
+}
+
+#[test]
+fn a_packet_has_as_many_whole_segments_as_fit() {
+    let mut setup = with_packets(3900, 5500);
+    setup.write(8000);
+    assert_eq!(setup.pieces(), [(0, 3000, false), (3000, 2000, false)]);
+    setup.ack(5000, 8000);
+    setup.sender.finish();
+    assert_eq!(setup.pieces(), [(5000, 3000, true)]);
+    for _ in 0..3 {
+        setup.ack(5000, 8000);
+    }
+    assert_eq!(setup.pieces(), [(5000, 3000, true)], "lost as one");
 }
 
 #[test]
