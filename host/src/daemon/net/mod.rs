@@ -33,6 +33,7 @@ mod udp;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holm_vmm::Stream;
 
@@ -58,6 +59,8 @@ pub(crate) struct GatewayConfig {
     /// The DNS servers behind the gateway's own, and nothing else that knows names; `None`: the host's, its
     /// hosts file and whatever else it has.
     pub(crate) resolvers: Option<Vec<SocketAddr>>,
+    /// How long one of them may take.
+    pub(crate) resolver_patience: Duration,
 }
 
 impl Default for GatewayConfig {
@@ -70,6 +73,8 @@ impl Default for GatewayConfig {
             most_ping_flows: 256,
             buffer_budget: 64 << 20,
             resolvers: None,
+            // Three attempts end before clients, which wait five seconds, ask again.
+            resolver_patience: Duration::from_millis(1500),
         }
     }
 }
@@ -86,7 +91,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// A gateway that nobody uses yet. Opens nothing.
     pub(crate) fn new(config: GatewayConfig) -> Self {
-        let dns = dns::Dns::new(config.resolvers.clone());
+        let dns = dns::Dns::new(config.resolvers.clone(), config.resolver_patience);
         let (orders, inlet) = inlet::Inlet::new();
         Self { config, dns, counters: Arc::default(), inlet, orders }
     }

@@ -18,8 +18,6 @@ use tokio::time::{Instant, timeout};
 
 use super::{PORT, Transport};
 
-/// How long one server may take. All attempts together end before clients, which wait five seconds, ask again.
-const ATTEMPT: Duration = Duration::from_millis(1500);
 /// Attempts for one question, over all servers in turn.
 const ATTEMPTS: usize = 3;
 /// How long the host's configuration is believed: a VPN that comes up changes it.
@@ -31,13 +29,15 @@ const HEADER: usize = 12;
 pub(super) struct Forwarder {
     /// `None`: those of the host's configuration.
     fixed: Option<Vec<SocketAddr>>,
+    /// How long one server may take.
+    attempt: Duration,
     read: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
     ids: RandomState,
 }
 
 impl Forwarder {
-    pub(super) fn new(fixed: Option<Vec<SocketAddr>>) -> Self {
-        Self { fixed, read: Mutex::new(None), ids: RandomState::new() }
+    pub(super) fn new(fixed: Option<Vec<SocketAddr>>, attempt: Duration) -> Self {
+        Self { fixed, attempt, read: Mutex::new(None), ids: RandomState::new() }
     }
 
     /// The answer to `message`, a query with one question.
@@ -64,11 +64,11 @@ impl Forwarder {
         let mut query = message.to_vec();
         let id = (self.ids.hash_one((Instant::now(), server)) as u16).to_be_bytes();
         query[..2].copy_from_slice(&id);
-        let mut answer = timeout(ATTEMPT, over_udp(server, &query, question)).await??;
+        let mut answer = timeout(self.attempt, over_udp(server, &query, question)).await??;
         let truncated = answer[2] & 0x02 != 0;
         // A client that came by UDP is told so, and comes again by TCP.
         if truncated && transport == Transport::Tcp {
-            answer = timeout(ATTEMPT, over_tcp(server, &query, question)).await??;
+            answer = timeout(self.attempt, over_tcp(server, &query, question)).await??;
         }
         answer[..2].copy_from_slice(&message[..2]);
         Ok(answer)

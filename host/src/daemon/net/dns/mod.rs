@@ -59,10 +59,11 @@ struct Server {
 }
 
 impl Dns {
-    /// A server that asks `resolvers`, and no other way of the host's to find a name; `None`: as the host does.
-    pub(super) fn new(resolvers: Option<Vec<SocketAddr>>) -> Self {
+    /// A server that asks `resolvers`, and no other way of the host's to find a name; `None`: as the host does. Each
+    /// of them may take `attempt`.
+    pub(super) fn new(resolvers: Option<Vec<SocketAddr>>, attempt: Duration) -> Self {
         let hosts = resolvers.is_none().then(HostsFile::system);
-        let forwarder = Forwarder::new(resolvers);
+        let forwarder = Forwarder::new(resolvers, attempt);
         Self(Arc::new(Server { forwarder, hosts, places: Semaphore::new(MOST_WAITING) }))
     }
 
@@ -212,7 +213,7 @@ mod fuzz {
     #[test]
     fn no_message_breaks_the_server() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let dns = Dns::new(Some(Vec::new()));
+        let dns = Dns::new(Some(Vec::new()), Duration::MAX);
         bolero::check!().for_each(|bytes: &[u8]| {
             runtime.block_on(dns.answer(bytes, Transport::Udp));
         });

@@ -26,8 +26,11 @@ fn addresses(message: &Message) -> Vec<IpAddr> {
     message.answers.iter().filter_map(|record| record.data.ip_addr()).collect()
 }
 
+/// Servers of tests answer, however long the computer takes to let them.
+const NEVER: Duration = Duration::from_secs(60);
+
 fn alone() -> Dns {
-    Dns::new(Some(Vec::new()))
+    Dns::new(Some(Vec::new()), NEVER)
 }
 
 /// Answers every question with 10.9.8.7, truncated over UDP if `truncate`.
@@ -71,7 +74,7 @@ async fn server(truncate: bool) -> (Dns, AbortOnDropHandle<()>) {
             }
         }
     });
-    (Dns::new(Some(vec![address])), AbortOnDropHandle::new(task))
+    (Dns::new(Some(vec![address]), NEVER), AbortOnDropHandle::new(task))
 }
 
 #[tokio::test]
