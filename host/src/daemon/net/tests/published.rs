@@ -220,3 +220,31 @@ async fn datagrams_reach_a_container_and_its_answers_the_client() {
     gone.await.unwrap_err();
     UdpSocket::bind(port).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_comes_from_the_address_that_was_asked() {
+    let mut guest = Guest::new();
+    let handle = guest.datagrams(53);
+    let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let target = SocketAddr::new(CONTAINER.parse().unwrap(), 53);
+    let order = Order::Datagrams { socket, target, inside: Arc::new([]), owner: OWNER };
+    assert!(guest.orders().send(order).await.is_ok());
+    // One client may ask several; nearest to it is always 127.0.0.1.
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for asked in ["127.0.0.2", "127.0.0.3"] {
+        client.send_to(asked.as_bytes(), (asked, port)).await.unwrap();
+        let (bytes, from) = guest
+            .until(|guest| {
+                let socket = guest.sockets.get_mut::<udp::Socket>(handle);
+                socket.recv().ok().map(|(bytes, from)| (bytes.to_vec(), from.endpoint))
+            })
+            .await;
+        guest.sockets.get_mut::<udp::Socket>(handle).send_slice(&bytes, from).unwrap();
+        let received = guest.stats().received;
+        guest.until(|guest| (guest.stats().received > received).then_some(())).await;
+        let mut answer = [0; 16];
+        let (count, from) = client.recv_from(&mut answer).await.unwrap();
+        assert_eq!((&answer[..count], from.ip().to_string()), (asked.as_bytes(), asked.to_owned()));
+    }
+}

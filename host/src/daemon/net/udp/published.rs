@@ -9,13 +9,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use holm_api::services::Subnet;
-use socket2::SockRef;
-use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use crate::daemon::net::core::Core;
 use crate::daemon::net::inlet::{self, Owner};
+use crate::daemon::net::os::{Caller, addressed};
 use crate::daemon::net::ready::{FlowWaker, Id};
 use crate::daemon::net::stats::count;
 use crate::daemon::net::timers::Timer;
@@ -48,7 +47,7 @@ struct Port {
     target: SocketAddr,
     inside: Arc<[Subnet]>,
     owner: Owner,
-    clients: HashMap<SocketAddr, Client>,
+    clients: HashMap<Caller, Client>,
     flow_waker: Arc<FlowWaker>,
     waker: Waker,
     timer: Timer,
@@ -59,7 +58,7 @@ struct Port {
 pub(super) struct Published {
     ports: HashMap<u64, Port>,
     /// Port and client of every talk.
-    talks: HashMap<Talk, (u64, SocketAddr)>,
+    talks: HashMap<Talk, (u64, Caller)>,
     next_port: u64,
     next_far: u16,
 }
@@ -74,6 +73,12 @@ impl Published {
         owner: Owner,
         core: &Core,
     ) {
+        if let Ok(local) = socket.local_addr()
+            && local.ip().is_unspecified()
+            && let Err(error) = addressed::enable(&socket, local.is_ipv4())
+        {
+            tracing::warn!(%local, %error, "answers may come from another address than was asked");
+        }
         self.next_port += 1;
         let flow_waker = core.ready.waker(Id::Published(self.next_port));
         flow_waker.requeue();
@@ -100,13 +105,13 @@ impl Published {
 
     /// Passes a container's datagram to the client that it answers. `false`: it answers none.
     pub(super) fn answer(&mut self, guest: SocketAddr, far: SocketAddr, payload: &[u8], core: &Core) -> bool {
-        let Some((port, address)) = self.talks.get(&Talk { guest, far }) else { return false };
+        let Some((port, caller)) = self.talks.get(&Talk { guest, far }) else { return false };
         let Some(port) = self.ports.get_mut(port) else { return false };
-        if let Some(client) = port.clients.get_mut(address) {
+        if let Some(client) = port.clients.get_mut(caller) {
             client.until = Instant::now() + IDLE;
         }
         // What the socket has no room for is lost, as on any network.
-        if SockRef::from(&port.socket).send_to(payload, &(*address).into()).is_err() {
+        if addressed::send(&port.socket, caller, payload).is_err() {
             count(&core.counters.over_limit);
         }
         true
@@ -120,11 +125,10 @@ impl Published {
             if !core.downlink.has_room() {
                 break;
             }
-            let mut target = ReadBuf::new(scratch);
-            match port.socket.poll_recv_from(&mut Context::from_waker(&port.waker), &mut target) {
+            match addressed::poll_receive(&port.socket, &mut Context::from_waker(&port.waker), scratch) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(client)) => {
-                    let Some(far) = port.meet(id, client, &mut self.talks, &mut self.next_far) else {
+                Poll::Ready(Ok((length, caller))) => {
+                    let Some(far) = port.meet(id, caller, &mut self.talks, &mut self.next_far) else {
                         count(&core.counters.over_limit);
                         continue;
                     };
@@ -132,7 +136,7 @@ impl Published {
                         let next = Instant::now() + FORGET_EVERY;
                         core.timers.arm(&mut port.timer, Id::Published(id), next);
                     }
-                    core.downlink.udp(far, port.target, target.filled());
+                    core.downlink.udp(far, port.target, &scratch[..length]);
                 }
                 // An earlier answer's client is gone.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
@@ -163,16 +167,16 @@ impl Published {
 }
 
 impl Port {
-    /// The address under which the container sees `client`.
+    /// The address under which the container sees `caller`.
     fn meet(
         &mut self,
         id: u64,
-        client: SocketAddr,
-        talks: &mut HashMap<Talk, (u64, SocketAddr)>,
+        caller: Caller,
+        talks: &mut HashMap<Talk, (u64, Caller)>,
         next_far: &mut u16,
     ) -> Option<SocketAddr> {
         let now = Instant::now();
-        if let Some(known) = self.clients.get_mut(&client) {
+        if let Some(known) = self.clients.get_mut(&caller) {
             known.until = known.until.max(now + IDLE_UNANSWERED);
             return Some(known.far);
         }
@@ -183,10 +187,10 @@ impl Port {
             talks.remove(&Talk { guest: self.target, far: quiet.far });
         }
         let guest = self.target;
-        let wish = inlet::source(client, guest.ip(), &self.inside);
+        let wish = inlet::source(caller.client, guest.ip(), &self.inside);
         let far = inlet::free(talks, wish, next_far, |far| Talk { guest, far })?;
-        talks.insert(Talk { guest, far }, (id, client));
-        self.clients.insert(client, Client { far, until: now + IDLE_UNANSWERED });
+        talks.insert(Talk { guest, far }, (id, caller));
+        self.clients.insert(caller, Client { far, until: now + IDLE_UNANSWERED });
         Some(far)
     }
 }
