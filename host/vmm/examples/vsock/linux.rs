@@ -142,7 +142,7 @@ fn qemu(folder: &Path) -> Command {
         .arg("-initrd")
         .arg(folder.join("initramfs"));
     if pick(Choice::Qemu).is_ok_and(|qemu| qemu.features().emulation.is_some()) {
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+        command.args(["-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm"]);
     } else {
         command.args(["-accel", "kvm", "-cpu", "host"]);
     }

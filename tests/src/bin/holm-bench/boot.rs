@@ -77,7 +77,7 @@ fn boot_bare(initramfs: &Path) -> Result<Duration> {
             "-accel",
             "tcg,thread=multi",
             "-cpu",
-            "max",
+            "max,-erms,-fsrm",
             "-smp",
             "2",
             "-m",

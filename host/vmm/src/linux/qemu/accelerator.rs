@@ -37,7 +37,9 @@ impl Accelerator {
     pub(super) fn arguments(&self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Emulation { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            // Without "fast" string instructions: with them Linux and glibc copy by `rep movsb`, which the translator
+            // does byte by byte.
+            Self::Emulation { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm"],
         }
     }
 }
