@@ -18,6 +18,11 @@ use super::packet::IpPacket;
 pub(super) const HEADER: usize = 8;
 /// Bytes of the refused packet's payload that are sent back: ports, and TCP's sequence number.
 const QUOTED: usize = 8;
+/// The code of an unreachable destination that only a smaller packet would reach (RFC 1191).
+const FRAGMENTATION_NEEDED: u8 = 4;
+/// Bytes of the packet that every host takes (RFC 791), and that every link passes (RFC 8200).
+const LEAST_V4: usize = 576;
+const LEAST_V6: usize = 1280;
 
 /// Why something cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,30 +173,64 @@ fn send_error(downlink: &mut Downlink, quote: &Quote, message: &Message) {
     }
 }
 
-/// The ends of the TCP segment that the guest says cannot be delivered: the guest's own, then the far one. `None`
-/// for any other message.
-pub(super) fn parse_unreachable(bytes: &[u8], v4: bool) -> Option<(SocketAddr, SocketAddr)> {
+/// What the guest says of a TCP segment that it cannot deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undelivered {
+    /// Whom it was for.
+    pub(super) guest: SocketAddr,
+    /// In whose name it was sent.
+    pub(super) far: SocketAddr,
+    /// Its sequence number.
+    pub(super) seq: u32,
+    pub(super) why: Obstacle,
+}
+
+/// What was in its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// Nobody is there.
+    Unreachable,
+    /// It is longer than what passes there: so many bytes with all headers.
+    TooLong(usize),
+}
+
+/// What an ICMP message (`v4`) or an ICMPv6 one says of a TCP segment; `None` for any other message.
+pub(super) fn parse_undelivered(bytes: &[u8], v4: bool) -> Option<Undelivered> {
     let (header, quoted) = bytes.split_first_chunk::<HEADER>()?;
-    let (source, destination, segment): (IpAddr, IpAddr, _) = if v4 {
+    let (source, destination, segment, why): (IpAddr, IpAddr, _, _) = if v4 {
         let packet = Ipv4Packet::new_unchecked(quoted.get(..IPV4_HEADER_LEN)?);
-        let wanted = u8::from(Icmpv4Message::DstUnreachable);
-        // Code 4 tells of a smaller packet that would pass.
-        if header[0] != wanted || header[1] == 4 || packet.next_header() != IpProtocol::Tcp {
+        if header[0] != u8::from(Icmpv4Message::DstUnreachable) || packet.next_header() != IpProtocol::Tcp {
             return None;
         }
+        let why = match header[1] {
+            FRAGMENTATION_NEEDED => {
+                // Routers older than RFC 1191 do not say how much passes: what every host must take does.
+                let passes = usize::from(u16::from_be_bytes([header[6], header[7]]));
+                Obstacle::TooLong(if passes == 0 { LEAST_V4 } else { passes })
+            }
+            _ => Obstacle::Unreachable,
+        };
         let segment = quoted.get(usize::from(packet.header_len())..)?;
-        (packet.src_addr().into(), packet.dst_addr().into(), segment)
+        (packet.src_addr().into(), packet.dst_addr().into(), segment, why)
     } else {
         let packet = Ipv6Packet::new_unchecked(quoted.get(..IPV6_HEADER_LEN)?);
-        let wanted = u8::from(Icmpv6Message::DstUnreachable);
-        if header[0] != wanted || packet.next_header() != IpProtocol::Tcp {
+        let why = if header[0] == u8::from(Icmpv6Message::PktTooBig) {
+            let passes = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+            Obstacle::TooLong(usize::try_from(passes).ok()?.max(LEAST_V6))
+        } else if header[0] == u8::from(Icmpv6Message::DstUnreachable) {
+            Obstacle::Unreachable
+        } else {
+            return None;
+        };
+        if packet.next_header() != IpProtocol::Tcp {
             return None;
         }
-        (packet.src_addr().into(), packet.dst_addr().into(), &quoted[IPV6_HEADER_LEN..])
+        (packet.src_addr().into(), packet.dst_addr().into(), &quoted[IPV6_HEADER_LEN..], why)
     };
-    let ports = segment.first_chunk::<4>()?;
-    let (from, to) = (u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]]));
-    Some((SocketAddr::new(destination, to), SocketAddr::new(source, from)))
+    let [from_high, from_low, to_high, to_low, seq @ ..] = *segment.first_chunk::<QUOTED>()?;
+    let far = SocketAddr::new(source, u16::from_be_bytes([from_high, from_low]));
+    let guest = SocketAddr::new(destination, u16::from_be_bytes([to_high, to_low]));
+    Some(Undelivered { guest, far, seq: u32::from_be_bytes(seq), why })
 }
 
 /// The protocol of ICMP messages to and from `address`.
@@ -284,5 +323,37 @@ mod tests {
         assert_eq!(of(io::ErrorKind::HostUnreachable), Some(Unreachable::Host));
         assert_eq!(of(io::ErrorKind::NetworkUnreachable), Some(Unreachable::Network));
         assert_eq!(of(io::ErrorKind::TimedOut), None);
+    }
+
+    #[test]
+    fn what_the_guest_cannot_deliver_is_read_from_its_words() {
+        let ends = [0, 80, 0x0f, 0xa0, 1, 2, 3, 4];
+        let mut inner = vec![0; 20];
+        let mut packet = Ipv4Packet::new_unchecked(&mut inner[..]);
+        packet.set_version(4);
+        packet.set_header_len(20);
+        packet.set_next_header(IpProtocol::Tcp);
+        packet.set_src_addr([10, 0, 0, 1].into());
+        packet.set_dst_addr([172, 17, 0, 2].into());
+        inner.extend(ends);
+        let of = |header: [u8; 8]| parse_undelivered(&[&header[..], &inner].concat(), true);
+        let told = of([3, 4, 0, 0, 0, 0, 5, 0xdc]).unwrap();
+        assert_eq!(
+            (told.far, told.guest),
+            ("10.0.0.1:80".parse().unwrap(), "172.17.0.2:4000".parse().unwrap())
+        );
+        assert_eq!((told.seq, told.why), (0x0102_0304, Obstacle::TooLong(1500)));
+        assert_eq!(of([3, 4, 0, 0, 0, 0, 0, 0]).unwrap().why, Obstacle::TooLong(LEAST_V4));
+        assert_eq!(of([3, 1, 0, 0, 0, 0, 0, 0]).unwrap().why, Obstacle::Unreachable);
+        assert_eq!(of([8, 0, 0, 0, 0, 0, 0, 0]), None);
+        let mut inner = vec![0; 40];
+        let mut packet = Ipv6Packet::new_unchecked(&mut inner[..]);
+        packet.set_version(6);
+        packet.set_next_header(IpProtocol::Tcp);
+        inner.extend(ends);
+        let of = |header: [u8; 8]| parse_undelivered(&[&header[..], &inner].concat(), false).unwrap().why;
+        assert_eq!(of([2, 0, 0, 0, 0, 0, 5, 0xdc]), Obstacle::TooLong(1500));
+        assert_eq!(of([2, 0, 0, 0, 0, 0, 0, 68]), Obstacle::TooLong(LEAST_V6));
+        assert_eq!(of([1, 3, 0, 0, 0, 0, 0, 0]), Obstacle::Unreachable);
     }
 }

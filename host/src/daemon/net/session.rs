@@ -164,8 +164,8 @@ impl Switch {
             IpProtocol::Tcp => self.tcp.on_packet(packet, &mut self.core),
             IpProtocol::Udp => self.udp.on_packet(packet, &mut self.core),
             IpProtocol::Icmp | IpProtocol::Icmpv6 if packet.protocol == icmp::protocol(packet.source) => {
-                match icmp::parse_unreachable(packet.payload, v4) {
-                    Some((guest, far)) => self.tcp.on_unreachable(guest, far, &mut self.core),
+                match icmp::parse_undelivered(packet.payload, v4) {
+                    Some(told) => self.tcp.on_undelivered(&told, &mut self.core),
                     None => self.ping.on_packet(packet, &mut self.core),
                 }
             }

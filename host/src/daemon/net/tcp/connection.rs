@@ -300,9 +300,7 @@ impl Connection {
         let opens = self.is_unanswered();
         repr.ack_number = (!opens).then(|| self.receiver.next().into());
         repr.window_len = self.receiver.first_window();
-        let headers =
-            TCP_HEADER_LEN + if self.key.guest.is_ipv4() { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
-        repr.max_seg_size = u16::try_from(MTU - headers).ok();
+        repr.max_seg_size = u16::try_from(MTU - headers(self.key)).ok();
         repr.window_scale = self.syn.scale.map(|_| SHIFT);
         repr.sack_permitted = opens || self.syn.selective;
         downlink.tcp(self.key.far.ip(), self.key.guest.ip(), &repr);
@@ -344,6 +342,12 @@ impl Connection {
         super::header(self.key.far.port(), self.key.guest.port(), control, seq)
     }
 
+    /// The packet with this segment was longer than what passes on the way to the guest.
+    pub(super) fn on_too_long(&mut self, seq: Seq, passes: usize) {
+        let segment = passes.saturating_sub(headers(self.key)).max(SMALLEST_SEGMENT.into());
+        self.sender.shorten(seq, segment);
+    }
+
     /// When [`Self::on_time`] is due.
     pub(super) fn deadline(&self) -> Instant {
         if let Handshake::SynReceived(tries) | Handshake::SynSent(tries) = &self.handshake {
@@ -383,10 +387,15 @@ impl Connection {
     }
 }
 
+/// Bytes of a segment's headers without options.
+fn headers(key: FlowKey) -> usize {
+    TCP_HEADER_LEN + if key.guest.is_ipv4() { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN }
+}
+
 /// Both directions at their start.
 fn ends(key: FlowKey, syn: &Syn, initial: Seq) -> (Receiver, Sender) {
     let v4 = key.guest.is_ipv4();
-    let ours = MTU - TCP_HEADER_LEN - if v4 { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
+    let ours = MTU - headers(key);
     // RFC 9293, 3.7.1: what holds where the option is missing.
     let theirs = syn.segment.unwrap_or(if v4 { 536 } else { 1220 }).max(SMALLEST_SEGMENT);
     let receiver = Receiver::new(syn.seq.plus(1), syn.scale.is_some());

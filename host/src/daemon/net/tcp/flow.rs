@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connection::{Connection, Fate};
+use super::seq::Seq;
 use crate::daemon::net::budget::Budget;
 use crate::daemon::net::downlink::Downlink;
 
@@ -230,6 +231,11 @@ impl Flow {
             }
         }
         Ok(false)
+    }
+
+    /// The packet with this segment was longer than what passes.
+    pub(super) fn on_too_long(&mut self, seq: Seq, passes: usize) {
+        self.connection.on_too_long(seq, passes);
     }
 
     /// When [`Self::on_time`] is due.

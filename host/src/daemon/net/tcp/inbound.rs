@@ -51,24 +51,6 @@ impl Tcp {
         }
     }
 
-    /// The guest says that nobody can be reached under this address. Whoever waits for a first answer hears of
-    /// it; a connection that stands goes on, as RFC 1122 has it.
-    pub(in crate::daemon::net) fn on_unreachable(
-        &mut self,
-        guest: SocketAddr,
-        far: SocketAddr,
-        core: &mut Core,
-    ) {
-        let key = FlowKey { guest, far };
-        let unanswered = match self.flows.get(&key).map(|entry| &entry.state) {
-            Some(State::Open(flow)) => flow.is_unanswered(),
-            _ => false,
-        };
-        if unanswered {
-            self.end(&key, core);
-        }
-    }
-
     /// Resets both sides of a flow and forgets it.
     pub(super) fn end(&mut self, key: &FlowKey, core: &mut Core) {
         if let Some(Entry { state: State::Open(flow), .. }) = self.flows.get_mut(key) {

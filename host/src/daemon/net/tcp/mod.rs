@@ -30,7 +30,7 @@ pub(crate) use self::inbound::reset;
 use self::seq::Seq;
 use super::core::Core;
 use super::dns::Dns;
-use super::icmp::{self, Quote, Unreachable};
+use super::icmp::{self, Obstacle, Quote, Undelivered, Unreachable};
 use super::inlet::Owner;
 use super::packet::IpPacket;
 use super::ready::{FlowWaker, Id};
@@ -220,6 +220,23 @@ impl Tcp {
             core.timers.arm(&mut entry.timer, Id::Tcp(key), deadline);
         }
         self.measure(core);
+    }
+
+    /// Takes the guest's word that one of our segments does not arrive. Of who cannot be reached, whoever waits for a
+    /// first answer hears; a connection that stands goes on, as RFC 1122 has it. Of what is too long, shorter ones
+    /// are sent.
+    pub(super) fn on_undelivered(&mut self, told: &Undelivered, core: &mut Core) {
+        let key = FlowKey { guest: told.guest, far: told.far };
+        let Some(entry) = self.flows.get_mut(&key) else { return };
+        let State::Open(flow) = &mut entry.state else { return };
+        match told.why {
+            Obstacle::Unreachable if flow.is_unanswered() => self.end(&key, core),
+            Obstacle::Unreachable => {}
+            Obstacle::TooLong(passes) => {
+                flow.on_too_long(Seq(told.seq), passes);
+                entry.flow_waker.requeue();
+            }
+        }
     }
 
     /// Handles a flow's timer.

@@ -46,8 +46,8 @@ pub(super) struct Sender {
     /// Sequence and acknowledgement of the segment that told the window, so that an old one does not.
     window_from: (Seq, Seq),
     segment: usize,
-    /// Bytes of a packet: as many whole segments as one holds.
-    burst: usize,
+    /// Bytes of a packet's payload, of which it takes as many whole segments as fit.
+    packet: usize,
     fin: bool,
     fin_acknowledged: bool,
     repeats: u32,
@@ -71,7 +71,7 @@ impl Sender {
             largest_window: guest.1,
             window_from: (guest.0, first),
             segment,
-            burst: packet - packet % segment,
+            packet,
             fin: false,
             fin_acknowledged: false,
             repeats: 0,
@@ -90,6 +90,21 @@ impl Sender {
     /// The first place not acknowledged.
     pub(super) fn una(&self) -> Seq {
         self.una
+    }
+
+    fn burst(&self) -> usize {
+        self.packet - self.packet % self.segment
+    }
+
+    /// A segment that begins at `seq` was too long for the way; `segment` bytes are not. What is under way of which
+    /// nothing was said is sent again too, as after any loss. Of what is not under way nobody could know (RFC 5927).
+    pub(super) fn shorten(&mut self, seq: Seq, segment: usize) {
+        let is_under_way = seq.distance(self.una) >= 0 && seq.distance(self.next) < 0;
+        if is_under_way && segment < self.segment {
+            self.segment = segment;
+            self.recover = Some(self.max);
+            self.again = true;
+        }
     }
 
     /// Bytes that the guest takes in one segment.
@@ -190,7 +205,7 @@ impl Sender {
         let flight = self.in_flight();
         let waiting = self.buffer.len().saturating_sub(flight);
         let allowed = self.window.saturating_sub(flight);
-        let mut count = waiting.min(allowed).min(self.burst);
+        let mut count = waiting.min(allowed).min(self.burst());
         if count > self.segment && count < waiting {
             // The window's end: no short segment in the middle of the stream.
             count -= count % self.segment;
@@ -215,7 +230,7 @@ impl Sender {
     /// The first segments once more: what went as one packet was lost as one.
     fn first_again(&mut self, now: Instant) -> Option<Piece> {
         let sent = self.max.past(self.una);
-        let count = sent.min(self.buffer.len()).min(self.burst);
+        let count = sent.min(self.buffer.len()).min(self.burst());
         let fin = self.fin && sent > self.buffer.len() && count == self.buffer.len();
         if count == 0 && !fin {
             return None;

@@ -2,19 +2,19 @@
 //! ip(7)). Otherwise the kernel takes the address that is nearest to the client, which need not be the one asked.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg,
-    sendmsg, setsockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
 };
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::Caller;
+use super::errors::address;
 
 /// Has the kernel say which address was asked.
 pub(in crate::daemon::net) fn enable(socket: &UdpSocket, v4: bool) -> io::Result<()> {
@@ -78,12 +78,4 @@ pub(in crate::daemon::net) fn send(socket: &UdpSocket, to: &Caller, payload: &[u
         None => send(&[]),
     }?;
     Ok(())
-}
-
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    match storage.family()? {
-        AddressFamily::Inet => storage.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into())),
-        AddressFamily::Inet6 => storage.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())),
-        _ => None,
-    }
 }

@@ -49,7 +49,8 @@ pub(in crate::daemon::net) fn take(socket: &impl AsRawFd) -> Vec<(SocketAddr, io
     errors
 }
 
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+/// The kernel's address in the standard library's form.
+pub(super) fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     match storage.family()? {
         AddressFamily::Inet => storage.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into())),
         AddressFamily::Inet6 => storage.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())),

@@ -68,6 +68,24 @@ fn a_packet_has_as_many_whole_segments_as_fit() {
 }
 
 #[test]
+fn what_is_too_long_for_the_way_is_sent_again_in_shorter_segments() {
+    let mut setup = sender(1 << 20);
+    setup.write(3000);
+    assert_eq!(setup.pieces().len(), 3);
+    for (seq, segment) in [(3000, 400), (-1, 400), (0, 1000)] {
+        setup.sender.shorten(Seq(START.0.wrapping_add_signed(seq)), segment);
+        assert_eq!(setup.pieces(), [], "{seq} is not under way, or {segment} no less");
+    }
+    setup.sender.shorten(START, 400);
+    assert_eq!(setup.pieces(), [(0, 800, false)], "two of them in one packet");
+    setup.ack(800, 1 << 20);
+    assert_eq!(setup.pieces(), [(800, 800, false)]);
+    setup.ack(3000, 1 << 20);
+    setup.write(900);
+    assert_eq!(setup.pieces(), [(3000, 800, false), (3800, 100, false)]);
+}
+
+#[test]
 fn the_guests_window_holds_bytes_back() {
     let mut setup = sender(1500);
     setup.write(4000);
