@@ -15,6 +15,7 @@
 #![allow(unreachable_pub, reason = "a program exports nothing: `pub` marks what a module offers the others")]
 
 mod api;
+mod archive;
 mod container;
 mod engine;
 mod files;

@@ -1,16 +1,27 @@
 //! Bodies of requests: bounded, JSON, and as lenient as Go's decoder where clients count on it.
 
+use std::io;
+
 use axum::body::Body;
 use axum::extract::Request;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::error::ApiError;
+use crate::engine::CLIENT_DEADLINE;
+use crate::image::Pieces;
 
 /// Bytes of the largest JSON body; the largest real ones have some dozens of KiB.
 const LONGEST: usize = 4 << 20;
+
+/// Pieces of a body that its reader may be behind.
+const AHEAD: usize = 16;
 
 /// Reads a body that has to be a JSON object, or `null`.
 pub(crate) async fn read_json(request: Request) -> Result<Value, ApiError> {
@@ -39,6 +50,35 @@ async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
         )),
         Err(error) => Err(ApiError::invalid(format!("cannot read the request body: {error}"))),
     }
+}
+
+/// A body of any length, to be read where that may block. The task reads the body to its end even where nobody
+/// wants it any more, so that a client that still sends gets to read why.
+pub(crate) fn pieces(request: Request) -> (Pieces, AbortOnDropHandle<()>) {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let task = tokio::spawn(async move {
+        let mut body = request.into_body();
+        let mut wanted = true;
+        loop {
+            let piece = match timeout(CLIENT_DEADLINE, body.frame()).await {
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the request body stopped coming")),
+                Ok(None) => Ok(Bytes::new()),
+                Ok(Some(Err(error))) => {
+                    Err(io::Error::other(format!("cannot read the request body: {error}")))
+                }
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => Ok(data),
+                    _ => continue,
+                },
+            };
+            let is_last = piece.as_ref().is_ok_and(Bytes::is_empty) || piece.is_err();
+            wanted = wanted && sender.send(piece).await.is_ok();
+            if is_last {
+                return;
+            }
+        }
+    });
+    (Pieces::new(receiver), AbortOnDropHandle::new(task))
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, ApiError> {

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 
 use holm_api::{Digest, Reference};
+use tokio::sync::mpsc;
 
 use super::events::{Actor, Subject};
 use super::{Engine, EngineError, ErrorKind};
 use crate::image::{
-    ContainerUse, FindError, Image, LayerSink, LoginError, PullError, PullErrorKind, PushError,
-    RegistryError, RemoveError, Removed, SearchError, TagError, chain_ids,
+    ContainerUse, FindError, Image, LayerSink, LoadError, LoadProgress, Loaded, LoginError, Pieces, Platform,
+    PullError, PullErrorKind, PullProgress, PullRequest, PushError, RegistryError, RemoveError, Removed,
+    SearchError, TagError, chain_ids,
 };
 use crate::snapshot::Layers;
 
@@ -18,8 +20,8 @@ impl LayerSink for Layers {
         Layers::holds(self, diff_id)
     }
 
-    fn unpack(&self, diff_id: &Digest, tar: &mut dyn Read) -> io::Result<u64> {
-        Layers::unpack(self, diff_id, tar).map_err(io::Error::from)
+    fn unpack_as(&self, tar: &mut dyn Read, found: &dyn Fn() -> io::Result<Digest>) -> io::Result<u64> {
+        Ok(Layers::unpack(self, tar, found)?)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -114,6 +116,50 @@ impl Engine {
         Ok((removed, reclaimed))
     }
 
+    /// `docker pull`. It is called off when nobody takes its progress any more.
+    pub(crate) async fn pull_image(
+        &self,
+        request: PullRequest,
+        progress: mpsc::Sender<PullProgress>,
+    ) -> Result<Digest, EngineError> {
+        let listener = progress.clone();
+        let pulled = tokio::select! {
+            pulled = self.images().pull(request, progress) => pulled,
+            () = listener.closed() => Err(PullError::Cancelled),
+        };
+        drop(listener);
+        if pulled.is_err() {
+            // Layers that came before it failed are whole, and nobody's.
+            self.sweep_images().await;
+        }
+        Ok(pulled?)
+    }
+
+    /// `docker load`.
+    pub(crate) async fn load_images(
+        &self,
+        archive: Pieces,
+        platform: Option<Platform>,
+        progress: mpsc::Sender<LoadProgress>,
+    ) -> Result<Vec<Loaded>, EngineError> {
+        let loaded = self.images().load(archive, platform, progress).await;
+        // What no image wants stays otherwise: of an archive that was refused, and of one that held more.
+        self.sweep_images().await;
+        let loaded = loaded?;
+        for image in &loaded {
+            let id = image.id.to_string();
+            self.tell_image("load", &id, &id);
+        }
+        Ok(loaded)
+    }
+
+    /// Removes what a pull or load has left that came to no image.
+    pub(crate) async fn sweep_images(&self) {
+        if let Err(error) = self.images().sweep(self.image_uses()).await {
+            tracing::warn!("what belongs to no image stays until the next start: {error}");
+        }
+    }
+
     /// Tells an event of the image that `id` means, by the name that moby gives it there.
     pub(crate) fn tell_image(&self, action: &str, id: &str, name: &str) {
         let labels = self.images().find(id).map(|image| labels(&image)).unwrap_or_default();
@@ -172,6 +218,13 @@ impl From<TagError> for EngineError {
             TagError::Find(error) => error.into(),
             TagError::Store(cause) => Self::System { doing: "cannot keep the name".to_owned(), cause },
         }
+    }
+}
+
+impl From<LoadError> for EngineError {
+    fn from(error: LoadError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self::Image { kind: ErrorKind::Internal, message: chain(&error), hint }
     }
 }
 

@@ -6,7 +6,6 @@ mod changes;
 mod pack;
 pub(crate) mod protocol;
 mod stat;
-mod tar;
 mod view;
 
 use std::ffi::CString;

@@ -15,7 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::tar::{self, Kind, Member};
+use crate::archive::write::{self, Kind, Member};
 
 /// Bytes of the longest path: Linux' `PATH_MAX`, which also bounds how deep the walk goes.
 const LONGEST_PATH: usize = 4096;
@@ -109,7 +109,7 @@ impl<W: Write> Packer<W> {
 
     /// Ends the archive.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        tar::finish(&mut self.out)
+        write::finish(&mut self.out)
     }
 
     fn entry(&mut self, folder: &OwnedFd, name: &CStr, path: Vec<u8>) -> io::Result<Option<Level>> {
@@ -207,7 +207,7 @@ impl<W: Write> Packer<W> {
             self.out.write_all(&self.buffer[..length])?;
             left -= length as u64;
         }
-        self.out.write_all(tar::padding(size))
+        self.out.write_all(write::padding(size))
     }
 
     fn linked(&mut self, path: &[u8], stat: &Stat, kind: Kind<'_>) -> io::Result<()> {
@@ -242,7 +242,7 @@ impl<W: Write> Packer<W> {
             mtime: (stat.st_mtime, 0),
             xattrs: &[],
         };
-        tar::write_header(&mut self.out, &member)
+        write::write_header(&mut self.out, &member)
     }
 
     fn member(
@@ -262,7 +262,7 @@ impl<W: Write> Packer<W> {
             mtime: (stat.st_mtime, nanos),
             xattrs,
         };
-        tar::write_header(&mut self.out, &member)
+        write::write_header(&mut self.out, &member)
     }
 }
 

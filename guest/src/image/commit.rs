@@ -18,7 +18,7 @@ use super::record::{Image, Layer, Record};
 use super::{Hold, Images, blocking};
 
 const OCI: &str = "application/vnd.oci.image.";
-const OCI_TYPES: [&str; 3] = [
+pub(super) const OCI_TYPES: [&str; 3] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -211,7 +211,7 @@ fn push(config: &mut Value, at: &str, item: Option<Value>) {
     }
 }
 
-fn manifest(types: [&str; 3], (config, size): (&Digest, usize), layers: &[Layer]) -> Value {
+pub(super) fn manifest(types: [&str; 3], (config, size): (&Digest, usize), layers: &[Layer]) -> Value {
     let layers: Vec<Value> = layers
         .iter()
         .map(|layer| json!({ "mediaType": layer.media_type, "size": layer.blob_size, "digest": layer.blob.to_string() }))

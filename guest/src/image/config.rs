@@ -4,6 +4,8 @@
 use holm_api::{Digest, models};
 use serde::Deserialize;
 
+use super::platform::Platform;
+
 /// Bytes of the largest configuration that is taken.
 pub(crate) const LONGEST_CONFIG: usize = 8 << 20;
 
@@ -65,6 +67,15 @@ impl ImageConfig {
     /// Reads a configuration's bytes.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+
+    /// Which machine it is for. Where it does not say, it is for this one.
+    pub(crate) fn platform(&self) -> Platform {
+        if self.os.is_empty() && self.architecture.is_empty() {
+            return Platform::host();
+        }
+        let (os, architecture) = (self.os.clone(), self.architecture.clone());
+        Platform { os, architecture, variant: self.variant.clone() }.normal()
     }
 }
 

@@ -1,16 +1,47 @@
-//! A registry for tests: serves what it is given over plain HTTP on loopback, and misbehaves on demand.
+//! What tests stand on: the real layers, and a registry that serves what it is given over plain HTTP on loopback, and
+//! misbehaves on demand.
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use holm_api::Digest;
+use holm_api::link::Registries;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use super::Images;
+use super::layers::LayerSink;
+use super::registry::Patience;
+use super::settings::RegistrySettings;
+use crate::snapshot::Layers;
+
+/// The real layers: the engine has the same few lines.
+struct Sink(Layers);
+
+impl LayerSink for Sink {
+    fn holds(&self, diff_id: &Digest) -> bool {
+        self.0.holds(diff_id)
+    }
+    fn unpack_as(&self, tar: &mut dyn Read, found: &dyn Fn() -> io::Result<Digest>) -> io::Result<u64> {
+        Ok(self.0.unpack(tar, found)?)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn remove(&self, diff_id: &Digest) -> io::Result<()> {
+        self.0.remove(diff_id)
+    }
+    fn list(&self) -> io::Result<Vec<Digest>> {
+        self.0.list()
+    }
+}
 
 /// What goes wrong with the next request for a path.
 #[derive(Clone, Debug)]
@@ -47,6 +78,30 @@ struct Content {
     hellos: usize,
     /// Required in `Authorization` of everything below `/v2/`.
     token: Option<String>,
+}
+
+/// A store in this folder, with the real layers beside it.
+pub(super) fn open(root: &Path, settings: RegistrySettings) -> Images {
+    let layers = Arc::new(Sink(Layers::open(root.join("layers")).unwrap()));
+    Images::open(root.join("images"), layers, &[], settings).unwrap()
+}
+
+/// Of a store that asks registries on loopback, and has little patience with them.
+pub(super) fn settings() -> RegistrySettings {
+    RegistrySettings {
+        root_certificates: String::new(),
+        registries: Registries::default(),
+        proxy: None,
+        loopback: "127.0.0.1".parse().unwrap(),
+        patience: Patience {
+            connect: Duration::from_secs(5),
+            silence: Duration::from_millis(300),
+            storing: Duration::from_millis(300),
+            attempts: 3,
+            pause: Duration::from_millis(1),
+            longest_pause: Duration::from_secs(1),
+        },
+    }
 }
 
 pub(super) struct FakeRegistry {

@@ -12,11 +12,17 @@ pub(crate) trait LayerSink: Send + Sync + 'static {
     /// Whether the layer is there, whole.
     fn holds(&self, diff_id: &Digest) -> bool;
 
-    /// Unpacks `tar` and returns the bytes that its files have. Reads to the end of the stream; an error of
+    /// Unpacks `tar`, whose digest `found` tells when its end was read, and returns the bytes that its files have.
+    /// Reads to the end of the stream; an error of
     /// the stream, its very last read included, leaves nothing behind. That is how a digest that does not
     /// fit is told. The layer is visible when this returns, durable after [`LayerSink::sync`]. Where two
     /// callers unpack one layer at the same time, one of the two copies stays.
-    fn unpack(&self, diff_id: &Digest, tar: &mut dyn Read) -> io::Result<u64>;
+    fn unpack_as(&self, tar: &mut dyn Read, found: &dyn Fn() -> io::Result<Digest>) -> io::Result<u64>;
+
+    /// Likewise, where the digest is known before, and the stream checks it.
+    fn unpack(&self, diff_id: &Digest, tar: &mut dyn Read) -> io::Result<u64> {
+        self.unpack_as(tar, &|| Ok(*diff_id))
+    }
 
     /// Makes all layers durable.
     fn sync(&self) -> io::Result<()>;

@@ -22,6 +22,7 @@ mod durable;
 mod fake;
 mod find;
 mod layers;
+mod load;
 mod login;
 mod names;
 mod platform;
@@ -34,11 +35,13 @@ mod remote;
 mod remove;
 mod search;
 mod settings;
+mod stream;
 
 pub(crate) use commit::{CommitWish, NewLayer};
 pub(crate) use config::ImageConfig;
 pub(crate) use find::FindError;
 pub(crate) use layers::LayerSink;
+pub(crate) use load::{LoadError, LoadProgress, Loaded, Pieces};
 pub(crate) use platform::Platform;
 #[cfg(test)]
 pub(crate) use pull::LayerStatus;
@@ -58,6 +61,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::Utc;
 use holm_api::{Digest, Reference};
+use tokio::sync::Semaphore;
 
 use blobs::Blobs;
 use config::LONGEST_CONFIG;
@@ -66,6 +70,7 @@ use pull::Jobs;
 use push::Uploads;
 use record::{Entry, Record};
 use registry::Connection;
+use stream::Windows;
 
 const RECORDS: &str = "records";
 const NAMES: &str = "names.json";
@@ -84,6 +89,8 @@ struct Shared {
     connection: OnceLock<Arc<Connection>>,
     jobs: Jobs,
     uploads: Uploads,
+    windows: Arc<Windows>,
+    loads: Semaphore,
     /// Held by whoever changes files, so that memory and disk change in the same order.
     changing: Mutex<()>,
     table: Mutex<Table>,
@@ -152,6 +159,8 @@ impl Images {
             connection: OnceLock::new(),
             jobs: Jobs::default(),
             uploads: Uploads::default(),
+            windows: Arc::default(),
+            loads: Semaphore::new(load::LOADS),
             changing: Mutex::new(()),
             table,
         });
@@ -247,6 +256,13 @@ impl Shared {
         let mut layers = table.entries.values().flat_map(|entry| &entry.record.layers);
         let recorded = layers.find(|layer| layer.diff_id == *diff_id).map(|layer| layer.size);
         recorded.or_else(|| table.sizes.get(diff_id).copied())
+    }
+
+    /// What the blob unpacks to, where an image tells.
+    fn diff_id_of(&self, blob: &Digest) -> Option<Digest> {
+        let table = self.table();
+        let mut layers = table.entries.values().flat_map(|entry| &entry.record.layers);
+        layers.find(|layer| layer.blob == *blob).map(|layer| layer.diff_id)
     }
 
     /// Writes an image's record. Its blobs and layers are durable already.

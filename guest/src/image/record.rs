@@ -62,6 +62,11 @@ impl Image {
         &self.entry.config
     }
 
+    /// Digest of its manifest, as it came.
+    pub(crate) fn manifest(&self) -> Digest {
+        self.entry.record.manifest
+    }
+
     /// Its layers, the lowest first.
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.entry.record.layers

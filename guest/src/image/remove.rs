@@ -89,6 +89,16 @@ impl Images {
         super::blocking(move || images.remove_blocking(&text, force, &containers)).await
     }
 
+    /// Removes blobs and layers that nothing needs: what a pull or load that failed, or was called off, has left.
+    pub(crate) async fn sweep(&self, containers: Vec<ContainerUse>) -> io::Result<()> {
+        let shared = self.shared.clone();
+        super::blocking(move || {
+            let kept: Vec<Digest> = containers.into_iter().flat_map(|container| container.layers).collect();
+            shared.sweep(&shared.change(), &kept).map(drop)
+        })
+        .await
+    }
+
     fn remove_blocking(
         &self,
         text: &str,

@@ -8,7 +8,6 @@
 //! A layer is named by the digest of its tar alone: what it holds does not depend on what lies under it. It gets
 //! its name by a rename when it is whole; [`Layers::sync`] makes it durable.
 
-mod archive;
 mod tree;
 mod unpack;
 mod usage;
@@ -54,13 +53,17 @@ impl Layers {
         self.path(diff_id).is_dir()
     }
 
-    /// Unpacks a layer and returns the bytes that its files have. Reads `tar` to its end; an error of the stream,
-    /// its last read included, leaves nothing behind. Whether the bytes have the digest `diff_id` is for the
-    /// stream to check. Blocks.
-    pub(crate) fn unpack(&self, diff_id: &Digest, tar: &mut dyn Read) -> Result<u64, UnpackError> {
+    /// Unpacks a layer and returns the bytes that its files have. Reads `tar` to its end, and then asks `diff_id` for
+    /// its name: whether the bytes have that digest is for the stream to check. An error of the stream, its last read
+    /// included, leaves nothing behind. Blocks.
+    pub(crate) fn unpack(
+        &self,
+        tar: &mut dyn Read,
+        diff_id: &dyn Fn() -> io::Result<Digest>,
+    ) -> Result<u64, UnpackError> {
         let half = self.scratch();
         let unpacked = self.unpack_to(&half, tar).and_then(|size| {
-            match fs::rename(&half, self.path(diff_id)) {
+            match fs::rename(&half, self.path(&diff_id()?)) {
                 // Somebody else was faster with the same layer: one is as good as the other.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => remove_tree(&half)?,
                 renamed => renamed?,
@@ -153,7 +156,7 @@ mod tests {
     fn a_layer_is_there_when_it_is_whole_and_gone_when_it_is_removed() {
         let root = tempfile::tempdir().unwrap();
         let layers = Layers::open(root.path()).unwrap();
-        assert_eq!(layers.unpack(&layer(1), &mut &archive("a")[..]).unwrap(), 4);
+        assert_eq!(layers.unpack(&mut &archive("a")[..], &|| Ok(layer(1))).unwrap(), 4);
         assert!(layers.holds(&layer(1)));
         assert_eq!(layers.list().unwrap(), [layer(1)]);
         assert_eq!(fs::read(layers.lower_dirs(&[layer(1)])[0].join("a")).unwrap(), b"text");
@@ -178,7 +181,7 @@ mod tests {
         }
         let root = tempfile::tempdir().unwrap();
         let layers = Layers::open(root.path()).unwrap();
-        let error = layers.unpack(&layer(1), &mut Failing(false)).unwrap_err();
+        let error = layers.unpack(&mut Failing(false), &|| Ok(layer(1))).unwrap_err();
         assert_eq!(error.to_string(), "another digest");
         assert!(!layers.holds(&layer(1)));
         assert_eq!(fs::read_dir(root.path().join(SCRATCH)).unwrap().count(), 0);
@@ -188,8 +191,8 @@ mod tests {
     fn two_who_unpack_the_same_layer_are_both_content() {
         let root = tempfile::tempdir().unwrap();
         let layers = Layers::open(root.path()).unwrap();
-        layers.unpack(&layer(1), &mut &archive("a")[..]).unwrap();
-        layers.unpack(&layer(1), &mut &archive("a")[..]).unwrap();
+        layers.unpack(&mut &archive("a")[..], &|| Ok(layer(1))).unwrap();
+        layers.unpack(&mut &archive("a")[..], &|| Ok(layer(1))).unwrap();
         assert_eq!(fs::read_dir(root.path().join(SCRATCH)).unwrap().count(), 0);
     }
 

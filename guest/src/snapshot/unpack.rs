@@ -10,8 +10,8 @@ use std::path::Path;
 use rustix::fs::{FileType, XattrFlags};
 use rustix::io::Errno;
 
-use super::archive::{Archive, ArchiveError, Entry, Kind, Segment};
 use super::tree::{Inside, Ownership, Place, Tree, timestamps};
+use crate::archive::{Archive, ArchiveError, Entry, Kind, Segment};
 
 /// More members than any image has. The list of directory times grows with them.
 const MOST_ENTRIES: usize = 5_000_000;

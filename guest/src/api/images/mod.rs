@@ -3,6 +3,7 @@
 
 mod inspect;
 mod list;
+mod load;
 mod pattern;
 mod prune;
 mod pull;
@@ -24,7 +25,7 @@ use crate::api::query::Query;
 use crate::api::reply;
 use crate::api::version::ApiVersion;
 use crate::engine::Engine;
-use crate::image::Removed;
+use crate::image::{Platform, Removed};
 
 pub(crate) use list::summaries;
 
@@ -36,6 +37,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/images/json", get(list::list))
         .route("/images/create", post(pull::create))
         .route("/images/search", get(search::search))
+        .route("/images/load", post(load::load))
         .route("/images/prune", post(prune::prune))
         .route("/images/{*rest}", get(get_image).post(post_image).delete(remove))
 }
@@ -92,6 +94,26 @@ async fn remove(State(engine): Shared, Path(name): Path<String>, query: Query) -
     Ok(reply::json(StatusCode::OK, &removed_body(removed)))
 }
 
+/// The `platform` of a load or a save: since 1.48, and JSON as OCI has it.
+fn wanted_platform(query: &Query, version: ApiVersion) -> Result<Option<Platform>, ApiError> {
+    if version < ApiVersion::one(48) {
+        return Ok(None);
+    }
+    if query.all("platform").count() > 1 {
+        return Err(ApiError::invalid("multiple platform parameters not supported"));
+    }
+    let Some(text) = query.text("platform") else { return Ok(None) };
+    let platform: Platform = serde_json::from_str(text)
+        .map_err(|error| ApiError::invalid(format!("failed to parse platform: {error}")))?;
+    match (platform.os.is_empty(), platform.architecture.is_empty(), &platform.variant) {
+        (false, false, _) => Ok(Some(platform)),
+        (true, true, Some(_)) => {
+            Err(ApiError::invalid("optional platform fields provided, but OS and Architecture are missing"))
+        }
+        _ => Err(ApiError::invalid("both OS and Architecture must be provided")),
+    }
+}
+
 /// What went, in the order in which it did.
 fn removed_body(removed: Vec<Removed>) -> Vec<Value> {
     let one = |one| match one {
@@ -117,6 +139,19 @@ pub(crate) fn tagged(name: &str, tag: Option<&str>) -> Result<Reference, ApiErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_platform_is_one_json_object_with_system_and_architecture() {
+        let read = |text: &str| wanted_platform(&Query::parse(text), ApiVersion::one(48));
+        let told = |text: &str| read(text).unwrap_err().into_parts().1;
+        let arm = r#"platform={"os":"linux","architecture":"arm64"}"#;
+        assert_eq!(read(arm).unwrap().unwrap().to_string(), "linux/arm64");
+        assert_eq!(told(r#"platform={"os":"linux"}"#), "both OS and Architecture must be provided");
+        assert_eq!(told(&format!("{arm}&{arm}")), "multiple platform parameters not supported");
+        assert!(told("platform=linux/arm64").starts_with("failed to parse platform: "));
+        assert!(read("").unwrap().is_none());
+        assert!(wanted_platform(&Query::parse(arm), ApiVersion::one(47)).unwrap().is_none());
+    }
 
     #[test]
     fn a_tag_that_stands_alone_wins() {

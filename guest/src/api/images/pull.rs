@@ -9,7 +9,7 @@ use holm_api::{Digest, Reference};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinHandle;
 
 use super::tagged;
 use crate::api::auth;
@@ -18,7 +18,7 @@ use crate::api::query::Query;
 use crate::api::reply::{self, Gone};
 use crate::api::version::ApiVersion;
 use crate::engine::{Engine, EngineError};
-use crate::image::{Platform, PullError, PullProgress, PullRequest};
+use crate::image::{Platform, PullProgress, PullRequest};
 
 /// Lines that the pull may be ahead of its client.
 const AHEAD: usize = 64;
@@ -62,11 +62,11 @@ fn wanted(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
 async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiError> {
     let (sender, mut lines) = mpsc::channel(AHEAD);
     let (reference, name) = (pull.reference.familiar(), pull.reference.familiar_name());
-    let images = engine.images().clone();
-    // Ended with the response: who goes away does not want the image any more.
-    let mut pulling = AbortOnDropHandle::new(tokio::spawn(async move { images.pull(pull, sender).await }));
+    let puller = engine.clone();
+    // Not aborted: who goes away listens no more, which calls the pull off, and it cleans up behind itself.
+    let pulling = tokio::spawn(async move { puller.pull_image(pull, sender).await });
     let Some(first) = lines.recv().await else {
-        finished(&mut pulling).await?;
+        finished(pulling).await?;
         return Ok(reply::empty(StatusCode::OK));
     };
     Ok(reply::streaming("application/json", async move |pieces| {
@@ -74,7 +74,7 @@ async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiEr
         while let Some(progress) = lines.recv().await {
             pieces.send_json(&line(&progress)).await?;
         }
-        match finished(&mut pulling).await {
+        match finished(pulling).await {
             Ok(_) => engine.tell_image("pull", &reference, &name),
             Err(error) => pieces.send_json(&ApiError::from(error).into_line()).await?,
         }
@@ -82,11 +82,8 @@ async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiEr
     }))
 }
 
-async fn finished(pulling: &mut AbortOnDropHandle<Result<Digest, PullError>>) -> Result<Digest, EngineError> {
-    match pulling.await {
-        Ok(pulled) => Ok(pulled?),
-        Err(error) => Err(EngineError::Internal(error.to_string())),
-    }
+async fn finished(pulling: JoinHandle<Result<Digest, EngineError>>) -> Result<Digest, EngineError> {
+    pulling.await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string())))
 }
 
 /// A line of Docker's progress JSON.

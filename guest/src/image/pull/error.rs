@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use holm_api::{Digest, Reference};
+use holm_api::Digest;
 
 use super::super::platform::Platform;
 use super::super::registry::RegistryError;
@@ -55,7 +55,7 @@ pub(crate) enum PullError {
          Suggest the author of {0} to upgrade the image to the OCI Format or Docker Image manifest v2, \
          schema 2. More information at https://docs.docker.com/go/deprecated-image-specs/"
     )]
-    Schema1(Reference),
+    Schema1(String),
     /// A manifest or layer of a kind that is no image's.
     #[error("unsupported media type {0}")]
     UnsupportedMediaType(String),

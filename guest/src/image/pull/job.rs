@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::error::PullError;
 use super::manifest::Descriptor;
-use super::stream::{Gauge, Inflow, Outflow};
 use crate::image::registry::{BlobError, Session};
+use crate::image::stream::{Gauge, Inflow, Outflow};
 use crate::image::{Shared, blocking};
 
 /// Layers that are downloaded at the same time. Docker's number; on loopback, more gain nothing.
@@ -85,7 +85,7 @@ impl Job {
         }
         let (sender, progress) = watch::channel(Progress::default());
         let held = shared.blobs.holds(&blob.digest);
-        let gauge = Arc::new(if held { Gauge::whole(blob.size) } else { Gauge::default() });
+        let gauge = Arc::new(if held { Gauge::whole(blob.size, blob.digest) } else { Gauge::default() });
         let work = Work {
             shared: shared.clone(),
             session: session.clone(),
@@ -198,7 +198,7 @@ impl Work {
         let (shared, gauge, diff_id, digest) =
             (self.shared.clone(), self.gauge.clone(), self.diff_id, self.blob.digest);
         let unpacking = blocking(move || {
-            let mut tar = Outflow::open(&path, gauge, diff_id)?;
+            let mut tar = Outflow::open(&path, gauge, Some(diff_id), &shared.windows)?;
             shared.layers.unpack(&diff_id, &mut tar)
         });
         let mut unpacking = std::pin::pin!(unpacking);

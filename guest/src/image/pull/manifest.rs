@@ -1,17 +1,18 @@
 //! What a manifest says (OCI image-spec; Docker image manifest version 2, schema 2, and its lists).
 
+use std::fmt;
 use std::sync::Arc;
 
-use holm_api::{Digest, Reference};
+use holm_api::Digest;
 use serde::Deserialize;
 
 use super::PullError;
 use crate::image::platform::Platform;
 
 /// Bytes of the largest manifest that is taken.
-pub(super) const LONGEST_MANIFEST: usize = 4 << 20;
+pub(in crate::image) const LONGEST_MANIFEST: usize = 4 << 20;
 /// More layers than overlayfs stacks (500 since Linux 5.15).
-const MOST_LAYERS: usize = 500;
+pub(in crate::image) const MOST_LAYERS: usize = 500;
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -24,26 +25,33 @@ const CONFIGS: [&str; 2] =
 /// A blob, as a manifest names it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
+pub(in crate::image) struct Descriptor {
     #[serde(default)]
-    pub(super) media_type: String,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+    pub(in crate::image) media_type: String,
+    pub(in crate::image) digest: Digest,
+    pub(in crate::image) size: u64,
     /// In lists: which machine it is for.
     #[serde(default)]
     platform: Option<Platform>,
 }
 
+impl Descriptor {
+    /// Whether it is for no machine at all: what a builder says about an image beside it.
+    pub(in crate::image) fn is_unknown(&self) -> bool {
+        self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
+    }
+}
+
 /// One image's parts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Manifest {
-    pub(super) config: Descriptor,
-    pub(super) layers: Vec<Descriptor>,
+pub(in crate::image) struct Manifest {
+    pub(in crate::image) config: Descriptor,
+    pub(in crate::image) layers: Vec<Descriptor>,
 }
 
 /// What a tag can name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(in crate::image) enum Parsed {
     /// One image.
     Image(Manifest),
     /// Images, each for another kind of machine.
@@ -51,10 +59,10 @@ pub(super) enum Parsed {
 }
 
 /// Reads a manifest. What it is, it says itself; only where it does not, its registry is believed.
-pub(super) fn parse(
+pub(in crate::image) fn parse(
     bytes: &[u8],
     media_type: Option<&str>,
-    reference: &Reference,
+    name: &dyn fmt::Display,
 ) -> Result<Parsed, PullError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -71,7 +79,7 @@ pub(super) fn parse(
     let head: Head = serde_json::from_slice(bytes).map_err(invalid)?;
     let kind = head.media_type.as_deref().or(media_type).unwrap_or_default();
     if head.schema_version == 1 || kind.starts_with(SCHEMA_1) {
-        return Err(PullError::Schema1(reference.clone()));
+        return Err(PullError::Schema1(name.to_string()));
     }
     match (kind, head.manifests) {
         // Something that is both would be read one way by one program and another way by the next.
@@ -86,6 +94,16 @@ pub(super) fn parse(
         }
         _ => Err(PullError::UnsupportedMediaType(kind.to_owned())),
     }
+}
+
+/// The type of a manifest that neither says it nor came with one: OCI leaves it to what refers to it.
+pub(in crate::image) fn kind_of(bytes: &[u8]) -> &'static str {
+    #[derive(Deserialize)]
+    struct Head {
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let head = serde_json::from_slice::<Head>(bytes).ok();
+    if head.is_some_and(|head| head.manifests.is_some()) { OCI_INDEX } else { OCI_MANIFEST }
 }
 
 fn check(manifest: &Manifest) -> Result<(), PullError> {
@@ -108,7 +126,10 @@ fn check(manifest: &Manifest) -> Result<(), PullError> {
 }
 
 /// The entry of a list that fits `wanted` best; of equals, the first.
-pub(super) fn choose<'a>(list: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descriptor, PullError> {
+pub(in crate::image) fn choose<'a>(
+    list: &'a [Descriptor],
+    wanted: &Platform,
+) -> Result<&'a Descriptor, PullError> {
     let fitting = list.iter().filter_map(|entry| {
         let fit = match &entry.platform {
             // Made without saying for what: better than nothing.
@@ -130,7 +151,7 @@ mod tests {
     }
 
     fn read(text: &str, media_type: Option<&str>) -> Result<Parsed, PullError> {
-        parse(text.as_bytes(), media_type, &"alpine:3".parse().unwrap())
+        parse(text.as_bytes(), media_type, &"docker.io/library/alpine:3")
     }
 
     fn image(config_type: &str, layer_type: &str) -> String {
@@ -205,9 +226,8 @@ mod tests {
 mod fuzz {
     #[test]
     fn no_bytes_break_the_reader() {
-        let reference = "a".parse().unwrap();
         bolero::check!().for_each(|bytes: &[u8]| {
-            let _ = super::parse(bytes, Some(super::OCI_MANIFEST), &reference);
+            let _ = super::parse(bytes, Some(super::OCI_MANIFEST), &"a");
         });
     }
 }

@@ -5,10 +5,9 @@
 
 mod error;
 mod job;
-mod manifest;
+pub(super) mod manifest;
 mod progress;
 mod report;
-mod stream;
 
 pub(crate) use error::{PullError, PullErrorKind};
 pub(super) use job::Jobs;
@@ -32,7 +31,7 @@ use job::Job;
 use manifest::{LONGEST_MANIFEST, Manifest, Parsed};
 
 /// Lists within lists that are followed.
-const DEEPEST_LIST: usize = 4;
+pub(super) const DEEPEST_LIST: usize = 4;
 
 /// What to pull.
 #[derive(Clone, Debug)]
@@ -316,4 +315,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

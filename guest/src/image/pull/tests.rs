@@ -1,60 +1,8 @@
-use std::io;
-use std::io::Read;
-use std::path::Path;
-use std::time::Duration;
-
-use holm_api::link::Registries;
 use serde_json::json;
 
 use super::*;
-use crate::image::fake::{FakeRegistry, Fault, digest_of, gzip, layer};
-use crate::image::registry::Patience;
-use crate::image::settings::RegistrySettings;
-use crate::image::{ContainerUse, LayerSink, RemoveError, Removed};
-use crate::snapshot::Layers;
-
-/// The real layers: the engine has the same few lines.
-struct Sink(Layers);
-
-impl LayerSink for Sink {
-    fn holds(&self, diff_id: &Digest) -> bool {
-        self.0.holds(diff_id)
-    }
-    fn unpack(&self, diff_id: &Digest, tar: &mut dyn Read) -> io::Result<u64> {
-        Ok(self.0.unpack(diff_id, tar)?)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-    fn remove(&self, diff_id: &Digest) -> io::Result<()> {
-        self.0.remove(diff_id)
-    }
-    fn list(&self) -> io::Result<Vec<Digest>> {
-        self.0.list()
-    }
-}
-
-pub(in crate::image) fn open(root: &Path, settings: RegistrySettings) -> Images {
-    let layers = Arc::new(Sink(Layers::open(root.join("layers")).unwrap()));
-    Images::open(root.join("images"), layers, &[], settings).unwrap()
-}
-
-pub(in crate::image) fn settings() -> RegistrySettings {
-    RegistrySettings {
-        root_certificates: String::new(),
-        registries: Registries::default(),
-        proxy: None,
-        loopback: "127.0.0.1".parse().unwrap(),
-        patience: Patience {
-            connect: Duration::from_secs(5),
-            silence: Duration::from_millis(300),
-            storing: Duration::from_millis(300),
-            attempts: 3,
-            pause: Duration::from_millis(1),
-            longest_pause: Duration::from_secs(1),
-        },
-    }
-}
+use crate::image::fake::{FakeRegistry, Fault, digest_of, gzip, layer, open, settings};
+use crate::image::{ContainerUse, RemoveError, Removed};
 
 /// A store, a registry, and what was told.
 struct Ground {

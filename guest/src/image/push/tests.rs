@@ -1,8 +1,7 @@
 use super::fake::Uploads;
 use super::*;
 use crate::image::PullRequest;
-use crate::image::fake::{FakeRegistry, digest_of, gzip, layer};
-use crate::image::pull::tests::{open, settings};
+use crate::image::fake::{FakeRegistry, digest_of, gzip, layer, open, settings};
 
 /// A store with one image of two layers, pulled from one registry, and another registry to push to.
 struct Ground {

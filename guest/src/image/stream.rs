@@ -2,30 +2,33 @@
 //! the compression off, and lets the end be seen only when both digests are right.
 //!
 //! ```text
-//!   download ──► Inflow ──► file      Inflow hashes and writes
+//!   what comes ► Inflow ──► file      Inflow hashes and writes
 //!                  │          │
 //!                  └─ Gauge ──┤       how far the file is, and whether it is right
 //!                             ▼
 //!                          Outflow    reads behind it, decompresses, hashes
 //! ```
 //!
-//! The file between the two is the buffer: a download never waits for a busy processor, and no layer is ever in
+//! The file between the two is the buffer: what comes never waits for a busy processor, and no layer is ever in
 //! memory.
+
+mod window;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use holm_api::Digest;
 use sha2::{Digest as _, Sha256};
 
+pub(super) use window::{Wide, Windows};
+
 /// Bytes read from the file at once.
 const BUFFER: usize = 128 << 10;
-/// Log2 of the largest window of zstd: 128 MiB, what `zstd` itself takes without being asked.
-const ZSTD_WINDOW: u32 = 27;
+/// Bytes that tell the compression, and how much memory it takes.
+const FIRST: usize = window::HEADER;
 
 /// How far a file is. Shared by who writes and who reads it.
 #[derive(Debug, Default)]
@@ -43,16 +46,16 @@ struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// All is there, and right.
-    Whole,
+    /// All is there, and has this digest.
+    Whole(Digest),
     /// It will never be.
     Broken,
 }
 
 impl Gauge {
     /// For a file that was there before.
-    pub(super) fn whole(length: u64) -> Self {
-        let state = State { written: length, read: 0, end: Some(End::Whole) };
+    pub(super) fn whole(length: u64, digest: Digest) -> Self {
+        let state = State { written: length, read: 0, end: Some(End::Whole(digest)) };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -63,6 +66,14 @@ impl Gauge {
     /// Bytes of the file that were unpacked.
     pub(super) fn read(&self) -> u64 {
         self.lock().read
+    }
+
+    /// The digest of all that is there, once that is known.
+    fn digest(&self) -> Option<Digest> {
+        match self.lock().end {
+            Some(End::Whole(digest)) => Some(digest),
+            _ => None,
+        }
     }
 
     /// Ends it for whoever reads. The first end counts, except that what is whole can still be called off.
@@ -79,7 +90,7 @@ impl Gauge {
             match state.end {
                 Some(End::Broken) => return Err(io::Error::other("the download failed")),
                 _ if state.written > position => return Ok(Some(state.written)),
-                Some(End::Whole) => return Ok(None),
+                Some(End::Whole(_)) => return Ok(None),
                 None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -91,16 +102,16 @@ pub(super) struct Inflow {
     file: File,
     hash: Sha256,
     gauge: Arc<Gauge>,
-    whole: bool,
+    whole: Option<Digest>,
 }
 
 impl Inflow {
     pub(super) fn new(path: &Path, gauge: Arc<Gauge>) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).open(path)?;
-        Ok(Self { file, hash: Sha256::new(), gauge, whole: false })
+        Ok(Self { file, hash: Sha256::new(), gauge, whole: None })
     }
 
-    pub(super) fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.hash.update(bytes);
         self.gauge.lock().written += bytes.len() as u64;
@@ -110,8 +121,20 @@ impl Inflow {
 
     /// Whether what was written has this digest. Only then will the reader see an end.
     pub(super) fn finish(mut self, digest: &Digest) -> bool {
-        self.whole = Digest::from_bytes(std::mem::take(&mut self.hash).finalize().into()) == *digest;
-        self.whole
+        let found = self.found();
+        self.whole = (found == *digest).then_some(found);
+        self.whole.is_some()
+    }
+
+    /// All has come, and its digest is whatever it is.
+    pub(super) fn finish_as_found(mut self) -> Digest {
+        let found = self.found();
+        self.whole = Some(found);
+        found
+    }
+
+    fn found(&mut self) -> Digest {
+        Digest::from_bytes(std::mem::take(&mut self.hash).finalize().into())
     }
 }
 
@@ -120,7 +143,7 @@ impl Drop for Inflow {
         let mut state = self.gauge.lock();
         // Never over a failure: that came from whoever called the whole thing off.
         if state.end.is_none() {
-            state.end = Some(if self.whole { End::Whole } else { End::Broken });
+            state.end = Some(self.whole.map_or(End::Broken, End::Whole));
         }
         drop(state);
         self.gauge.changed.notify_all();
@@ -155,30 +178,66 @@ enum Decoder {
     Plain(Compressed),
 }
 
+/// How bytes are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// By gzip (RFC 1952).
+    Gzip,
+    /// By zstd (RFC 8878).
+    Zstd,
+    /// Not at all.
+    Plain,
+}
+
+impl Packing {
+    /// The first bytes tell it: names and media types have been wrong too often.
+    pub(super) fn of(first: &[u8]) -> Self {
+        match first {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+}
+
 /// A layer's tar, as it becomes known.
 pub(super) struct Outflow {
     decoder: Decoder,
     hash: Sha256,
-    diff_id: Digest,
+    expected: Option<Digest>,
+    found: Arc<OnceLock<Digest>>,
+    gauge: Arc<Gauge>,
+    _wide: Option<Wide>,
 }
 
 impl Outflow {
-    /// Begins to read. The first bytes tell the compression: media types have been wrong too often.
-    pub(super) fn open(path: &Path, gauge: Arc<Gauge>, diff_id: Digest) -> io::Result<Self> {
-        let follower = Follower { file: File::open(path)?, position: 0, gauge };
+    /// Begins to read. `expected` is the digest of the tar, where it is known before.
+    pub(super) fn open(
+        path: &Path,
+        gauge: Arc<Gauge>,
+        expected: Option<Digest>,
+        windows: &Arc<Windows>,
+    ) -> io::Result<Self> {
+        let follower = Follower { file: File::open(path)?, position: 0, gauge: gauge.clone() };
         let mut input = BufReader::with_capacity(BUFFER, follower);
-        let mut first = [0; 4];
+        let mut first = [0; FIRST];
         let known = peek(&mut input, &mut first)?;
-        let decoder = match &first[..known] {
-            [0x1f, 0x8b, ..] => Decoder::Gzip(Box::new(MultiGzDecoder::new(input))),
-            [0x28, 0xb5, 0x2f, 0xfd] => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-                decoder.window_log_max(ZSTD_WINDOW)?;
-                Decoder::Zstd(Box::new(decoder))
+        let first = &first[..known];
+        let (decoder, wide) = match Packing::of(first) {
+            Packing::Gzip => (Decoder::Gzip(Box::new(MultiGzDecoder::new(input))), None),
+            Packing::Zstd => {
+                let (decoder, wide) = windows.decoder(first, input)?;
+                (Decoder::Zstd(Box::new(decoder)), wide)
             }
-            _ => Decoder::Plain(input),
+            Packing::Plain => (Decoder::Plain(input), None),
         };
-        Ok(Self { decoder, hash: Sha256::new(), diff_id })
+        let found = Arc::default();
+        Ok(Self { decoder, hash: Sha256::new(), expected, found, gauge, _wide: wide })
+    }
+
+    /// Where the digest of the tar will be, when its end was read.
+    pub(super) fn found(&self) -> Arc<OnceLock<Digest>> {
+        self.found.clone()
     }
 
     /// The end of the tar is not yet the end: what follows in the file has to come, and to be right.
@@ -189,12 +248,22 @@ impl Outflow {
             Decoder::Plain(input) => input,
         };
         io::copy(rest, &mut io::sink())?;
-        let diff_id = Digest::from_bytes(self.hash.clone().finalize().into());
-        if diff_id == self.diff_id {
-            return Ok(());
+        let diff_id = match &self.decoder {
+            // The same bytes were hashed as they came.
+            Decoder::Plain(_) => self.gauge.digest().ok_or(io::ErrorKind::UnexpectedEof)?,
+            _ => Digest::from_bytes(self.hash.clone().finalize().into()),
+        };
+        match self.expected {
+            Some(expected) if expected != diff_id => {
+                let told = format!("the layer unpacks to {diff_id}, not to {expected} as its image says");
+                Err(io::Error::new(io::ErrorKind::InvalidData, told))
+            }
+            _ => {
+                // Read to the end twice, it is the same.
+                let _ = self.found.set(diff_id);
+                Ok(())
+            }
         }
-        let told = format!("the layer unpacks to {diff_id}, not to {} as its image says", self.diff_id);
-        Err(io::Error::new(io::ErrorKind::InvalidData, told))
     }
 }
 
@@ -208,13 +277,15 @@ impl Read for Outflow {
         if read == 0 && !buffer.is_empty() {
             self.check_end()?;
         }
-        self.hash.update(&buffer[..read]);
+        if !matches!(self.decoder, Decoder::Plain(_)) {
+            self.hash.update(&buffer[..read]);
+        }
         Ok(read)
     }
 }
 
 /// Fills `first` as far as there are bytes, and leaves them to be read again.
-fn peek(input: &mut Compressed, first: &mut [u8; 4]) -> io::Result<usize> {
+fn peek(input: &mut Compressed, first: &mut [u8]) -> io::Result<usize> {
     // A slow registry may send one byte at a time, and a buffer is not refilled before it is empty; so the first
     // bytes are waited for in the file.
     let wanted = first.len() as u64;
@@ -252,7 +323,8 @@ mod tests {
         }
 
         fn read(&self, diff_id: Digest) -> io::Result<Vec<u8>> {
-            let mut outflow = Outflow::open(&self.folder.path().join("blob"), self.gauge.clone(), diff_id)?;
+            let path = self.folder.path().join("blob");
+            let mut outflow = Outflow::open(&path, self.gauge.clone(), Some(diff_id), &Arc::default())?;
             let mut bytes = Vec::new();
             outflow.read_to_end(&mut bytes)?;
             Ok(bytes)
@@ -280,9 +352,9 @@ mod tests {
                 let reader = scope.spawn(|| flow.read(digest(&tar)));
                 let (first, rest) = packed.split_at(16);
                 for byte in first.chunks(1) {
-                    inflow.write(&Bytes::copy_from_slice(byte)).unwrap();
+                    inflow.write(byte).unwrap();
                 }
-                inflow.write(&Bytes::copy_from_slice(rest)).unwrap();
+                inflow.write(rest).unwrap();
                 assert!(inflow.finish(&digest(&packed)));
                 reader.join().unwrap()
             });
@@ -295,7 +367,7 @@ mod tests {
         let tar = b"bytes".repeat(100);
         let flow = Flow::new();
         let mut inflow = flow.inflow();
-        inflow.write(&Bytes::from(gzip(&tar))).unwrap();
+        inflow.write(&gzip(&tar)).unwrap();
         assert!(!inflow.finish(&digest(b"other")));
         assert_eq!(flow.read(digest(&tar)).unwrap_err().to_string(), "the download failed");
     }
@@ -304,7 +376,7 @@ mod tests {
     fn a_tar_with_another_digest_than_its_image_says_has_no_end() {
         let flow = Flow::new();
         let mut inflow = flow.inflow();
-        inflow.write(&Bytes::from_static(b"tar")).unwrap();
+        inflow.write(b"tar").unwrap();
         assert!(inflow.finish(&digest(b"tar")));
         let told = flow.read(digest(b"other")).unwrap_err();
         assert!(told.to_string().starts_with("the layer unpacks to sha256:"), "{told}");
@@ -328,7 +400,7 @@ mod tests {
         let flow = Flow::new();
         let packed = [gzip(b"tar"), b"garbage".to_vec()].concat();
         let mut inflow = flow.inflow();
-        inflow.write(&Bytes::from(packed.clone())).unwrap();
+        inflow.write(&packed).unwrap();
         assert!(inflow.finish(&digest(&packed)));
         flow.read(digest(b"tar")).unwrap_err();
     }

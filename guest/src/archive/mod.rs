@@ -1,4 +1,5 @@
-//! Reads a tar stream, entry by entry (POSIX.1-2001 pax, ustar, v7, and GNU's long names and sparse files).
+//! Reads a tar stream, entry by entry (POSIX.1-2001 pax, ustar, v7, and GNU's long names and sparse files): layers,
+//! what is copied into containers, and files of saved images. [`write`] is the other direction.
 //!
 //! The crate `tar` is not used for this: it reads extension records of any length into memory, keeps PAX sparse
 //! files as their maps, and copies what it reads once more. What comes here was made by strangers, so every
@@ -7,12 +8,13 @@
 mod header;
 mod pax;
 mod sparse;
+pub(crate) mod write;
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use header::{BLOCK, Header};
 use pax::Extensions;
-pub(super) use sparse::Segment;
+pub(crate) use sparse::Segment;
 
 /// Bytes of the largest long name or extended header: Go's reader has the same.
 const LONGEST_EXTENSION: u64 = 1 << 20;
@@ -37,7 +39,7 @@ pub(crate) enum ArchiveError {
 
 /// What an entry makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A file of `size` bytes, of which these segments are in the stream.
     File { size: u64, segments: Option<Vec<Segment>> },
     /// A directory.
@@ -56,22 +58,22 @@ pub(super) enum Kind {
 
 /// One member of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// As written, not yet checked.
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: Kind,
     /// Permission bits, setuid, setgid and sticky included.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds since 1970, and nanoseconds on top.
-    pub(super) mtime: (i64, u32),
+    pub(crate) mtime: (i64, u32),
     /// Names and values.
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The stream, and where in it we are.
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     input: BufReader<R>,
     /// Bytes of the current entry that were not taken yet.
     data: u64,
@@ -80,12 +82,12 @@ pub(super) struct Archive<R> {
 }
 
 impl<R: Read> Archive<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self { input: BufReader::with_capacity(BUFFER, input), data: 0, padding: 0 }
     }
 
     /// The next entry, or `None` after the last. What was not read of the one before is skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
         let mut long_path = None;
         let mut long_link = None;
         let mut extensions = Extensions::default();
@@ -108,7 +110,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Some of the current entry's bytes, at most `limit`; empty at their end. [`Archive::consume`] takes them.
-    pub(super) fn chunk(&mut self, limit: u64) -> Result<&[u8], ArchiveError> {
+    pub(crate) fn chunk(&mut self, limit: u64) -> Result<&[u8], ArchiveError> {
         let limit = limit.min(self.data);
         if limit == 0 {
             return Ok(&[]);
@@ -120,13 +122,13 @@ impl<R: Read> Archive<R> {
         Ok(&bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))])
     }
 
-    pub(super) fn consume(&mut self, length: usize) {
+    pub(crate) fn consume(&mut self, length: usize) {
         self.input.consume(length);
         self.data -= length as u64;
     }
 
     /// Reads whatever follows the archive, so that the stream's end is seen.
-    pub(super) fn finish(mut self) -> Result<(), ArchiveError> {
+    pub(crate) fn finish(mut self) -> Result<(), ArchiveError> {
         loop {
             match self.input.fill_buf().map_err(ArchiveError::Read)?.len() {
                 0 => return Ok(()),
@@ -242,6 +244,12 @@ impl<R: Read> Archive<R> {
         let skipped = io::copy(&mut self.input.by_ref().take(length), &mut io::sink()).map_err(truncated)?;
         if skipped < length { Err(ArchiveError::Truncated) } else { Ok(()) }
     }
+}
+
+/// Whether a file that begins so may be a tar: its first block is a header. One without members is all zeros, and
+/// as good as anything else.
+pub(crate) fn begins_archive(first: &[u8]) -> bool {
+    first.first_chunk::<BLOCK>().is_some_and(|block| Header::check(*block).is_ok())
 }
 
 fn up_to_nul(mut bytes: Vec<u8>) -> Vec<u8> {

@@ -1,5 +1,5 @@
 //! Writes a tar, member by member: POSIX ustar, with a pax header in front where a name, a number or an attribute
-//! does not fit (POSIX.1-2001). Reading is `snapshot`'s; the crate `tar` can write neither attributes nor devices
+//! does not fit (POSIX.1-2001). The crate `tar` can write neither attributes nor devices
 //! of a size without our building its headers by hand.
 
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ const BLOCK: usize = 512;
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(crate) enum Kind<'a> {
     /// So many bytes follow.
     File(u64),
     /// Its path ends with a slash.
@@ -28,20 +28,20 @@ pub(super) enum Kind<'a> {
 
 /// A member.
 #[derive(Clone, Debug)]
-pub(super) struct Member<'a> {
-    pub(super) path: &'a [u8],
-    pub(super) kind: Kind<'a>,
+pub(crate) struct Member<'a> {
+    pub(crate) path: &'a [u8],
+    pub(crate) kind: Kind<'a>,
     /// Permission bits.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds since 1970, and nanoseconds on top.
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    pub(crate) mtime: (i64, u32),
+    pub(crate) xattrs: &'a [(Vec<u8>, Vec<u8>)],
 }
 
 /// Writes the member's header. The bytes of a file, padded by [`padding`], are the caller's.
-pub(super) fn write_header(out: &mut impl Write, member: &Member<'_>) -> io::Result<()> {
+pub(crate) fn write_header(out: &mut impl Write, member: &Member<'_>) -> io::Result<()> {
     let extended = extended(member);
     if !extended.is_empty() {
         let mut header = Header::new(b'x', b"pax");
@@ -76,14 +76,14 @@ pub(super) fn write_header(out: &mut impl Write, member: &Member<'_>) -> io::Res
 }
 
 /// Zeros after `size` bytes of data.
-pub(super) fn padding(size: u64) -> &'static [u8] {
+pub(crate) fn padding(size: u64) -> &'static [u8] {
     const ZEROS: [u8; BLOCK] = [0; BLOCK];
     let over = (size % BLOCK as u64) as usize;
     if over == 0 { &[] } else { &ZEROS[over..] }
 }
 
 /// Ends the archive.
-pub(super) fn finish(out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn finish(out: &mut impl Write) -> io::Result<()> {
     out.write_all(&[0; 2 * BLOCK])?;
     out.flush()
 }
