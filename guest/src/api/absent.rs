@@ -46,7 +46,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::POST, "/build/cancel", "build images"),
     (Method::POST, "/session", "build images"),
     (Method::POST, "/grpc", "build images"),
-    (Method::GET, "/images/get", "save images"),
     (Method::GET, "/plugins", "run plugins"),
 ];
 

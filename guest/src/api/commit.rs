@@ -37,7 +37,8 @@ pub(super) async fn commit(
     Ok(reply::json(StatusCode::CREATED, &json!({ "Id": id.to_string() })))
 }
 
-fn reference(repository: Option<&str>, tag: Option<&str>) -> Result<Option<Reference>, ApiError> {
+/// The name of a new image, which may have none.
+pub(super) fn reference(repository: Option<&str>, tag: Option<&str>) -> Result<Option<Reference>, ApiError> {
     let Some(repository) = repository else { return Ok(None) };
     let named = super::images::tagged(repository, tag)?;
     if named.digest().is_some() {

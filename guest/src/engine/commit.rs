@@ -142,7 +142,7 @@ fn converted(config: &ContainerConfig) -> Result<ImageConfig, EngineError> {
 }
 
 /// As Go would write what is set.
-fn without_nulls(config: &ContainerConfig) -> Result<Value, EngineError> {
+pub(super) fn without_nulls(config: &ContainerConfig) -> Result<Value, EngineError> {
     match serde_json::to_value(config) {
         Ok(Value::Object(fields)) => {
             let set: Map<_, _> = fields.into_iter().filter(|(_, value)| !value.is_null()).collect();

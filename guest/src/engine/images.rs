@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 
+use bytes::Bytes;
 use holm_api::{Digest, Reference};
 use tokio::sync::mpsc;
 
@@ -11,7 +12,7 @@ use super::{Engine, EngineError, ErrorKind};
 use crate::image::{
     ContainerUse, FindError, Image, LayerSink, LoadError, LoadProgress, Loaded, LoginError, Pieces, Platform,
     PullError, PullErrorKind, PullProgress, PullRequest, PushError, RegistryError, RemoveError, Removed,
-    SearchError, TagError, chain_ids,
+    SaveError, SearchError, TagError, chain_ids,
 };
 use crate::snapshot::Layers;
 
@@ -153,6 +154,19 @@ impl Engine {
         Ok(loaded)
     }
 
+    /// `docker save`. The archive's images are there until its last byte is taken.
+    pub(crate) async fn save_images(
+        &self,
+        names: Vec<String>,
+        platform: Option<Platform>,
+    ) -> Result<mpsc::Receiver<io::Result<Bytes>>, EngineError> {
+        let archive = self.images().archive(names, platform).await?;
+        for id in archive.ids() {
+            self.tell_image("save", &id.to_string(), &id.to_string());
+        }
+        Ok(archive.send())
+    }
+
     /// Removes what a pull or load has left that came to no image.
     pub(crate) async fn sweep_images(&self) {
         if let Err(error) = self.images().sweep(self.image_uses()).await {
@@ -217,6 +231,18 @@ impl From<TagError> for EngineError {
         match error {
             TagError::Find(error) => error.into(),
             TagError::Store(cause) => Self::System { doing: "cannot keep the name".to_owned(), cause },
+        }
+    }
+}
+
+impl From<SaveError> for EngineError {
+    fn from(error: SaveError) -> Self {
+        match error {
+            SaveError::Find(error) => error.into(),
+            SaveError::Reference(error) => Self::Invalid(error.to_string()),
+            SaveError::NoSuchName => Self::NotFound(error.to_string()),
+            SaveError::Platform(_) => Self::Internal(error.to_string()),
+            SaveError::Store(cause) => Self::System { doing: "cannot read the image".to_owned(), cause },
         }
     }
 }

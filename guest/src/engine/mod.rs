@@ -17,6 +17,7 @@ mod exec;
 mod files;
 mod health;
 mod images;
+mod import;
 mod instructions;
 mod joined;
 mod keeper;
@@ -55,6 +56,7 @@ pub(crate) use events::{Event, Subject};
 pub(crate) use exec::{Exec, ExecWish, Stage as ExecStage};
 pub(crate) use files::CLIENT_DEADLINE;
 pub(crate) use health::{Health, HealthStatus};
+pub(crate) use import::ImportRequest;
 pub(crate) use logging::{
     details as log_details, driver as log_driver, is_kept as log_is_kept, path as log_path,
 };

@@ -57,10 +57,10 @@ pub(crate) struct LayerWriter {
 
 /// A layer that is written and belongs to no image yet.
 pub(crate) struct NewLayer {
-    half: HalfBlob,
-    blob: Digest,
-    blob_size: u64,
-    diff_id: Digest,
+    pub(super) half: HalfBlob,
+    pub(super) blob: Digest,
+    pub(super) blob_size: u64,
+    pub(super) diff_id: Digest,
 }
 
 struct Hashing<W> {
@@ -130,24 +130,17 @@ impl Images {
             Some(layer) if layer.media_type.starts_with(OCI) => OCI_TYPES,
             _ => DOCKER_TYPES,
         };
-        let _layer = shared.hold(vec![layer.blob, layer.diff_id]);
         let mut layers = parent.layers().to_vec();
+        let mut _layer: Option<Hold> = None;
+        let diff_id = layer.diff_id;
         if !empty {
-            shared.blobs.keep(layer.half, &layer.blob)?;
-            let path = shared.blobs.path(&layer.blob);
-            let mut tar = MultiGzDecoder::new(BufReader::new(File::open(path)?));
-            let size = shared.layers.unpack(&layer.diff_id, &mut tar)?;
-            layers.push(Layer {
-                blob: layer.blob,
-                blob_size: layer.blob_size,
-                media_type: types[2].to_owned(),
-                diff_id: layer.diff_id,
-                size,
-            });
+            let (hold, layer) = self.keep_layer(layer, types[2])?;
+            layers.push(layer);
+            _layer = Some(hold);
         }
         let config_of_parent = shared.blobs.read(&parent.id(), LONGEST_CONFIG)?;
         let now = Utc::now();
-        let config = configuration(&config_of_parent, wish, (!empty).then_some(layer.diff_id), now)?;
+        let config = configuration(&config_of_parent, wish, (!empty).then_some(diff_id), now)?;
         let config_bytes = serde_json::to_vec(&config)?;
         let parsed = ImageConfig::parse(&config_bytes)?;
         let digest = |bytes: &[u8]| Digest::from_bytes(Sha256::digest(bytes).into());
@@ -163,6 +156,16 @@ impl Images {
         let record = Record { id, manifest: manifest_digest, layers, tagged: now };
         shared.keep_record(&shared.change(), record, &parsed)?;
         Ok(id)
+    }
+
+    /// Makes a written layer a blob, and unpacks it from there.
+    pub(super) fn keep_layer(&self, layer: NewLayer, media_type: &str) -> io::Result<(Hold, Layer)> {
+        let NewLayer { half, blob, blob_size, diff_id } = layer;
+        let hold = self.shared.hold(vec![blob, diff_id]);
+        self.shared.blobs.keep(half, &blob)?;
+        let mut tar = MultiGzDecoder::new(BufReader::new(File::open(self.shared.blobs.path(&blob))?));
+        let size = self.shared.layers.unpack(&diff_id, &mut tar)?;
+        Ok((hold, Layer { blob, blob_size, media_type: media_type.to_owned(), diff_id, size }))
     }
 }
 

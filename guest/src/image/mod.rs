@@ -17,10 +17,12 @@
 mod blobs;
 mod commit;
 mod config;
+mod download;
 mod durable;
 #[cfg(test)]
 mod fake;
 mod find;
+mod import;
 mod layers;
 mod load;
 mod login;
@@ -33,6 +35,7 @@ mod record;
 mod registry;
 mod remote;
 mod remove;
+mod save;
 mod search;
 mod settings;
 mod stream;
@@ -40,6 +43,7 @@ mod stream;
 pub(crate) use commit::{CommitWish, NewLayer};
 pub(crate) use config::ImageConfig;
 pub(crate) use find::FindError;
+pub(crate) use import::ImportWish;
 pub(crate) use layers::LayerSink;
 pub(crate) use load::{LoadError, LoadProgress, Loaded, Pieces};
 pub(crate) use platform::Platform;
@@ -50,6 +54,7 @@ pub(crate) use push::{LayerPush, PushError, PushProgress, PushRequest};
 pub(crate) use record::{Image, chain_ids};
 pub(crate) use registry::{LoginError, RegistryError};
 pub(crate) use remove::{ContainerUse, RemoveError, Removed};
+pub(crate) use save::SaveError;
 pub(crate) use search::{Found, SearchError};
 pub(crate) use settings::{RegistryAuth, RegistrySettings};
 

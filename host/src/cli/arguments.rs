@@ -107,10 +107,14 @@ enum EngineCommand {
     History(image::history::Args),
     /// List images
     Images(image::images::Args),
+    /// Import the contents from a tarball to create a filesystem image
+    Import(image::import::Args),
     /// Return low-level information on Docker objects
     Inspect(inspect::Args),
     /// Kill one or more running containers
     Kill(container::stop::KillArgs),
+    /// Load an image from a tar archive or STDIN
+    Load(image::load::Args),
     /// Fetch the logs of a container
     Logs(container::logs::Args),
     /// Pause all processes within one or more containers
@@ -131,6 +135,8 @@ enum EngineCommand {
     Rmi(image::rmi::Args),
     /// Create and run a new container from an image
     Run(container::run::Args),
+    /// Save one or more images to a tar archive (streamed to STDOUT by default)
+    Save(image::save::Args),
     /// Start one or more stopped containers
     Start(container::start::Args),
     /// Display a live stream of container(s) resource usage statistics
@@ -230,8 +236,12 @@ enum ContainerCommand {
 enum ImageCommand {
     /// Show the history of an image
     History(image::history::Args),
+    /// Import the contents from a tarball to create a filesystem image
+    Import(image::import::Args),
     /// Display detailed information on one or more images
     Inspect(inspect::ImageArgs),
+    /// Load an image from a tar archive or STDIN
+    Load(image::load::Args),
     /// List images
     #[command(alias = "list")]
     Ls(image::images::Args),
@@ -242,6 +252,8 @@ enum ImageCommand {
     /// Remove one or more images
     #[command(aliases = ["rmi", "remove"])]
     Rm(image::rmi::Args),
+    /// Save one or more images to a tar archive (streamed to STDOUT by default)
+    Save(image::save::Args),
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
     Tag(image::tag::Args),
 }
@@ -364,8 +376,10 @@ async fn call(command: EngineCommand, session: &Session) -> Result<(), CliError>
         Top::Export(args) => in_container(ContainerCommand::Export(args), session).await,
         Top::History(args) => in_image(ImageCommand::History(args), session).await,
         Top::Images(args) => in_image(ImageCommand::Ls(args), session).await,
+        Top::Import(args) => in_image(ImageCommand::Import(args), session).await,
         Top::Inspect(args) => inspect::run(args, session).await,
         Top::Kill(args) => in_container(ContainerCommand::Kill(args), session).await,
+        Top::Load(args) => in_image(ImageCommand::Load(args), session).await,
         Top::Logs(args) => in_container(ContainerCommand::Logs(args), session).await,
         Top::Pause(args) => in_container(ContainerCommand::Pause(args), session).await,
         Top::Port(args) => in_container(ContainerCommand::Port(args), session).await,
@@ -376,6 +390,7 @@ async fn call(command: EngineCommand, session: &Session) -> Result<(), CliError>
         Top::Rm(args) => in_container(ContainerCommand::Rm(args), session).await,
         Top::Rmi(args) => in_image(ImageCommand::Rm(args), session).await,
         Top::Run(args) => in_container(ContainerCommand::Run(args), session).await,
+        Top::Save(args) => in_image(ImageCommand::Save(args), session).await,
         Top::Start(args) => in_container(ContainerCommand::Start(args), session).await,
         Top::Stats(args) => in_container(ContainerCommand::Stats(args), session).await,
         Top::Stop(args) => in_container(ContainerCommand::Stop(args), session).await,
@@ -424,11 +439,14 @@ async fn in_image(command: ImageCommand, session: &Session) -> Result<(), CliErr
 
     match command {
         Image::History(args) => image::history::run(args, session).await,
+        Image::Import(args) => image::import::run(args, session).await,
         Image::Inspect(args) => inspect::images(args, session).await,
+        Image::Load(args) => image::load::run(args, session).await,
         Image::Ls(args) => image::images::run(args, session).await,
         Image::Prune(args) => image::prune::run(args, session).await,
         Image::Pull(args) => image::pull::run(args, session).await,
         Image::Rm(args) => image::rmi::run(args, session).await,
+        Image::Save(args) => image::save::run(args, session).await,
         Image::Tag(args) => image::tag::run(args, session).await,
     }
 }

@@ -1,6 +1,7 @@
 //! `/images`. Their names have slashes, so one route takes all that follows and the last part says what is
 //! wanted: `GET /images/team/app:1/json`.
 
+mod import;
 mod inspect;
 mod list;
 mod load;
@@ -8,6 +9,7 @@ mod pattern;
 mod prune;
 mod pull;
 mod push;
+mod save;
 mod search;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub(crate) fn router() -> Router<Arc<Engine>> {
         .route("/images/json", get(list::list))
         .route("/images/create", post(pull::create))
         .route("/images/search", get(search::search))
+        .route("/images/get", get(save::save))
         .route("/images/load", post(load::load))
         .route("/images/prune", post(prune::prune))
         .route("/images/{*rest}", get(get_image).post(post_image).delete(remove))
@@ -46,6 +49,7 @@ async fn get_image(
     State(engine): Shared,
     Extension(version): Extension<ApiVersion>,
     Path(rest): Path<String>,
+    query: Query,
 ) -> Result<Response, ApiError> {
     match rest.rsplit_once('/') {
         Some((name, "json")) => {
@@ -56,7 +60,7 @@ async fn get_image(
             let image = engine.images().find(name).map_err(crate::engine::EngineError::from)?;
             Ok(reply::json(StatusCode::OK, &inspect::history(&image)))
         }
-        Some((_, "get")) => Err(ApiError::not_yet("save images")),
+        Some((name, "get")) => save::these(&engine, vec![name.to_owned()], version, &query).await,
         _ => Err(ApiError::page_not_found()),
     }
 }

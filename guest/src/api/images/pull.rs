@@ -1,4 +1,4 @@
-//! `POST /images/create`: a pull, told line by line. Until the first line is out, a failure has a status of its
+//! `POST /images/create`: a pull, told line by line, or an import. Until the first line is out, a failure has a status of its
 //! own; after it, it is a line itself.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::tagged;
+use super::{import, tagged};
 use crate::api::auth;
 use crate::api::error::ApiError;
 use crate::api::query::Query;
@@ -30,12 +30,15 @@ pub(super) async fn create(
     query: Query,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Some(name) = query.text("fromImage") else { return Err(ApiError::not_yet("import images")) };
     let platform = query.text("platform").filter(|_| version >= ApiVersion::one(32));
     let platform = platform.map(str::parse::<Platform>).transpose();
+    let platform = platform.map_err(|error| ApiError::invalid(error.to_string()))?;
+    let Some(name) = query.text("fromImage") else {
+        return import::import(engine, &query, platform, request).await;
+    };
     let pull = PullRequest {
         reference: wanted(name, query.text("tag"))?,
-        platform: platform.map_err(|error| ApiError::invalid(error.to_string()))?,
+        platform,
         auth: auth::sent_along(request.headers()),
     };
     start(engine, pull).await

@@ -120,7 +120,7 @@ pub(crate) enum LoadError {
         cause: Arc<io::Error>,
     },
     /// The machine's disk is full.
-    #[error("failed to load the archive: no space left on device")]
+    #[error("failed to keep the archive's images: no space left on device")]
     NoSpace,
     /// The machine's disk does not do what it should.
     #[error("cannot keep the image")]
@@ -132,8 +132,13 @@ pub(crate) enum LoadError {
 
 impl LoadError {
     /// An error of the disk while something was written to the store.
-    pub(super) fn store(cause: io::Error) -> Self {
+    pub(in crate::image) fn store(cause: io::Error) -> Self {
         if is_full(&cause) { Self::NoSpace } else { Self::Store(cause) }
+    }
+
+    /// An error while a file system was read or unpacked that becomes an image.
+    pub(in crate::image) fn import(cause: io::Error) -> Self {
+        if is_full(&cause) { Self::NoSpace } else { Self::Archive(ArchiveError::Read(cause)) }
     }
 
     /// An error while a layer was unpacked.

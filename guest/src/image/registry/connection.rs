@@ -89,6 +89,12 @@ impl Connection {
         self.send(Ask::get(&endpoint.url(""), HeaderMap::new(), endpoint)).await.map(drop)
     }
 
+    /// The answer to a request for a file anywhere, after all redirects, whatever its status.
+    pub(crate) async fn get(&self, url: &Url) -> Result<Response, RegistryError> {
+        let endpoint = Endpoint { base: url.clone(), lenient: false, mirror: true };
+        self.send(Ask::get(url, HeaderMap::new(), &endpoint)).await
+    }
+
     /// The answer to one request, after all redirects, whatever its status.
     pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Response, RegistryError> {
         let client = if ask.endpoint.lenient { &self.lenient } else { &self.verifying };

@@ -20,10 +20,21 @@ pub(crate) struct Args {
     container: String,
 }
 
-/// Writes the archive. A file is there only once it is whole.
+/// Writes the container's files.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
     let call = Call::get(container_path(&args.container, "/export")?);
-    if args.output.is_empty() {
+    receive(call, &args.output, "failed to export container", session).await
+}
+
+/// Writes the archive that `call` answers with to `output`, or to standard output where that is empty. A file is
+/// there only once it is whole. `failed` begins the complaints about the file.
+pub(crate) async fn receive(
+    call: Call,
+    output: &str,
+    failed: &str,
+    session: &Session,
+) -> Result<(), CliError> {
+    if output.is_empty() {
         if io::stdout().is_terminal() {
             return Err(CliError::said(
                 "cowardly refusing to save to a terminal. Use the -o flag or redirect",
@@ -34,12 +45,12 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         tokio::io::copy(&mut reader, &mut out).await.map_err(CliError::output)?;
         return out.flush().await.map_err(CliError::output);
     }
-    let path = Path::new(&args.output);
+    let path = Path::new(output);
     check_folder(path)
         .and_then(|()| check_target(path))
-        .map_err(|why| CliError::said(format!("failed to export container: {why}")))?;
+        .map_err(|why| CliError::said(format!("{failed}: {why}")))?;
     let mut reader = session.client.send(call).await?.reader();
-    let failed = |cause| CliError::Local { what: "failed to export container".to_owned(), cause };
+    let failed = |cause| CliError::Local { what: failed.to_owned(), cause };
     let partial = Partial::create(path).map_err(failed)?;
     let mut file = tokio::fs::File::from_std(partial.file.try_clone().map_err(failed)?);
     tokio::io::copy(&mut reader, &mut file).await.map_err(failed)?;

@@ -1,10 +1,14 @@
 //! Commands about images, one a file.
 
+mod archive;
 pub(crate) mod history;
 pub(crate) mod images;
+pub(crate) mod import;
+pub(crate) mod load;
 pub(crate) mod prune;
 pub(crate) mod pull;
 pub(crate) mod rmi;
+pub(crate) mod save;
 pub(crate) mod tag;
 
 use super::client::escape;

@@ -87,13 +87,13 @@ pub(crate) async fn pull(
 }
 
 /// Where progress goes.
-struct Screen {
+pub(super) struct Screen {
     to: ProgressTo,
     progress: Progress,
 }
 
 impl Screen {
-    fn new(to: ProgressTo) -> Self {
+    pub(super) fn new(to: ProgressTo) -> Self {
         let terminal = match to {
             ProgressTo::Stdout => io::stdout().is_terminal(),
             ProgressTo::Stderr => io::stderr().is_terminal(),
@@ -102,7 +102,7 @@ impl Screen {
         Self { to, progress: Progress::new(terminal) }
     }
 
-    fn show(&mut self, message: &Message) -> Result<(), CliError> {
+    pub(super) fn show(&mut self, message: &Message) -> Result<(), CliError> {
         let columns = terminal::size().map_or(DEFAULT_COLUMNS, |(_, columns)| columns);
         let text = self.progress.show(message, columns);
         match self.to {

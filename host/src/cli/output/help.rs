@@ -17,7 +17,7 @@ const SLOP: usize = 5;
 const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "version", "info"];
 
 /// The names of one command: at the top, and in its group.
-const SYNONYMS: [(&str, &str, &[&str]); 30] = [
+const SYNONYMS: [(&str, &str, &[&str]); 33] = [
     ("attach", "container", &["attach"]),
     ("commit", "container", &["commit"]),
     ("cp", "container", &["cp"]),
@@ -43,8 +43,11 @@ const SYNONYMS: [(&str, &str, &[&str]); 30] = [
     ("ps", "container", &["ls", "list", "ps"]),
     ("history", "image", &["history"]),
     ("images", "image", &["ls", "list"]),
+    ("import", "image", &["import"]),
+    ("load", "image", &["load"]),
     ("pull", "image", &["pull"]),
     ("rmi", "image", &["rm", "remove"]),
+    ("save", "image", &["save"]),
     ("tag", "image", &["tag"]),
     ("events", "system", &["events"]),
     ("info", "system", &["info"]),
