@@ -7,13 +7,15 @@ use clap::{Parser, Subcommand};
 use super::client::Client;
 use super::config::ConfigFolder;
 use super::context::store::Context;
+use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::environment::{Environment, Program};
 use super::error::CliError;
 use super::global::{Choice, GlobalFlags};
 use super::session::{self, Session};
 use super::{
-    completion, container, context, doctor, image, inspect, machine, network, share, system, usage, volume,
+    completion, container, context, doctor, image, inspect, machine, network, registry, share, system, usage,
+    volume,
 };
 
 /// Help of `--format` where the output is a table.
@@ -54,6 +56,9 @@ enum Command {
         #[command(subcommand)]
         command: SystemCommand,
     },
+    /// Log out from a registry
+    #[command(long_about = registry::logout::ABOUT)]
+    Logout(registry::logout::Args),
     /// Manage contexts
     Context {
         #[command(subcommand)]
@@ -115,6 +120,9 @@ enum EngineCommand {
     Kill(container::stop::KillArgs),
     /// Load an image from a tar archive or STDIN
     Load(image::load::Args),
+    /// Authenticate to a registry
+    #[command(long_about = registry::login::ABOUT)]
+    Login(registry::login::Args),
     /// Fetch the logs of a container
     Logs(container::logs::Args),
     /// Pause all processes within one or more containers
@@ -125,6 +133,8 @@ enum EngineCommand {
     Ps(container::ps::Args),
     /// Download an image from a registry
     Pull(image::pull::Args),
+    /// Upload an image to a registry
+    Push(image::push::Args),
     /// Rename a container
     Rename(container::rename::Args),
     /// Restart one or more containers
@@ -137,6 +147,8 @@ enum EngineCommand {
     Run(container::run::Args),
     /// Save one or more images to a tar archive (streamed to STDOUT by default)
     Save(image::save::Args),
+    /// Search Docker Hub for images
+    Search(registry::search::Args),
     /// Start one or more stopped containers
     Start(container::start::Args),
     /// Display a live stream of container(s) resource usage statistics
@@ -249,6 +261,8 @@ enum ImageCommand {
     Prune(image::prune::Args),
     /// Download an image from a registry
     Pull(image::pull::Args),
+    /// Upload an image to a registry
+    Push(image::push::Args),
     /// Remove one or more images
     #[command(aliases = ["rmi", "remove"])]
     Rm(image::rmi::Args),
@@ -337,6 +351,9 @@ pub(crate) fn dispatch(
         Command::Complete(args) => completion::complete(&args, &caller)?,
         Command::GenerateMan(args) => completion::write_manual(&args)?,
         Command::Version(args) => system::version::run(&args, &caller)?,
+        Command::Logout(args) => {
+            caller.with_session(async |session| registry::logout::run(&args, session).await)?;
+        }
         Command::Info(args) | Command::System { command: SystemCommand::Info(args) } => {
             system::info::run(&args, &caller)?;
         }
@@ -380,17 +397,20 @@ async fn call(command: EngineCommand, session: &Session) -> Result<(), CliError>
         Top::Inspect(args) => inspect::run(args, session).await,
         Top::Kill(args) => in_container(ContainerCommand::Kill(args), session).await,
         Top::Load(args) => in_image(ImageCommand::Load(args), session).await,
+        Top::Login(args) => registry::login::run(args, session).await,
         Top::Logs(args) => in_container(ContainerCommand::Logs(args), session).await,
         Top::Pause(args) => in_container(ContainerCommand::Pause(args), session).await,
         Top::Port(args) => in_container(ContainerCommand::Port(args), session).await,
         Top::Ps(args) => in_container(ContainerCommand::Ls(args), session).await,
         Top::Pull(args) => in_image(ImageCommand::Pull(args), session).await,
+        Top::Push(args) => in_image(ImageCommand::Push(args), session).await,
         Top::Rename(args) => in_container(ContainerCommand::Rename(args), session).await,
         Top::Restart(args) => in_container(ContainerCommand::Restart(args), session).await,
         Top::Rm(args) => in_container(ContainerCommand::Rm(args), session).await,
         Top::Rmi(args) => in_image(ImageCommand::Rm(args), session).await,
         Top::Run(args) => in_container(ContainerCommand::Run(args), session).await,
         Top::Save(args) => in_image(ImageCommand::Save(args), session).await,
+        Top::Search(args) => registry::search::run(&args, session).await,
         Top::Start(args) => in_container(ContainerCommand::Start(args), session).await,
         Top::Stats(args) => in_container(ContainerCommand::Stats(args), session).await,
         Top::Stop(args) => in_container(ContainerCommand::Stop(args), session).await,
@@ -445,6 +465,7 @@ async fn in_image(command: ImageCommand, session: &Session) -> Result<(), CliErr
         Image::Ls(args) => image::images::run(args, session).await,
         Image::Prune(args) => image::prune::run(args, session).await,
         Image::Pull(args) => image::pull::run(args, session).await,
+        Image::Push(args) => image::push::run(args, session).await,
         Image::Rm(args) => image::rmi::run(args, session).await,
         Image::Save(args) => image::save::run(args, session).await,
         Image::Tag(args) => image::tag::run(args, session).await,
@@ -511,7 +532,8 @@ impl Caller<'_> {
         let settings = self.config.settings();
         let client = Client::new(self.endpoint()?, self.program, version)
             .with(settings.http_headers.clone(), self.flags.debugs());
-        let session = Session { client, program: self.program, variables, settings };
+        let credentials = Credentials::new(&self.config, &variables);
+        let session = Session { client, program: self.program, variables, settings, credentials };
         let runtime = super::runtime()?;
         let outcome = runtime.block_on(command(&session));
         // A thread may still wait for standard input, which nobody has to type into any more.

@@ -1,5 +1,6 @@
 //! The folder where Docker's command line keeps its settings (`$DOCKER_CONFIG`, `~/.docker`), shared with it:
-//! which context is the current one, and what is set for all commands. What else is in its file stays as it is.
+//! which context is the current one, what is set for all commands, and logins, for `credentials`. What else is in
+//! its file stays as it is.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,10 +53,7 @@ impl ConfigFolder {
             Some(name) => settings.insert("currentContext".to_owned(), name.into()),
             None => settings.shift_remove("currentContext"),
         };
-        let text = tabbed(&Value::Object(settings));
-        let path = self.file();
-        write_whole(&path, text.as_bytes())
-            .map_err(|cause| CliError::Local { what: format!("cannot write {}", path.display()), cause })
+        self.write(&settings)
     }
 
     /// What is set for all commands. A file that makes no sense is said so, and counts for nothing.
@@ -77,7 +75,8 @@ impl ConfigFolder {
         self.root.join("config.json")
     }
 
-    fn read(&self) -> Result<Map<String, Value>, CliError> {
+    /// All that is in the file; nothing where there is none.
+    pub(crate) fn read(&self) -> Result<Map<String, Value>, CliError> {
         let path = self.file();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -86,33 +85,56 @@ impl ConfigFolder {
         };
         serde_json::from_str(&text).map_err(|error| self.senseless(&error))
     }
-}
 
-/// As Docker lays it out.
-fn tabbed(value: &Value) -> String {
-    let mut text = Vec::new();
-    let form = serde_json::ser::PrettyFormatter::with_indent(b"\t");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, form);
-    match serde::Serialize::serialize(value, &mut serializer) {
-        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
-        Err(_) => value.to_string(),
+    /// Replaces all that is in the file.
+    pub(crate) fn write(&self, settings: &Map<String, Value>) -> Result<(), CliError> {
+        let path = self.file();
+        let write = || write_whole(&path, tabbed(settings)?.as_bytes());
+        write().map_err(|cause| CliError::Local { what: format!("cannot write {}", path.display()), cause })
     }
 }
 
-/// Writes a file that only its owner may read, so that it is there whole or as before.
+/// As Docker lays it out.
+fn tabbed(settings: &Map<String, Value>) -> io::Result<String> {
+    let mut text = Vec::new();
+    let form = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, form);
+    serde::Serialize::serialize(settings, &mut serializer)?;
+    String::from_utf8(text).map_err(io::Error::other)
+}
+
+/// Writes a file so that it is there whole or as before. A new one may only be read by its owner; one that is there
+/// keeps its owner and mode, and where it is a link, what it leads to is written, as Docker does.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = &followed(path);
     if let Some(folder) = path.parent() {
         crate::os::create_private_folder(folder)?;
     }
     let partial = path.with_extension(format!("{}.tmp", std::process::id()));
     let mut file = crate::os::create_private_file(&partial)?;
     file.write_all(bytes)
+        .and_then(|()| match fs::metadata(path) {
+            Ok(before) => crate::os::give_to_owner_of(&file, &before),
+            Err(_) => Ok(()),
+        })
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&partial, path))
+        .and_then(|()| crate::os::sync_folder(path))
         .inspect_err(|_| {
             // Ours alone; the error that counts is the first.
             let _ = fs::remove_file(&partial);
         })
+}
+
+/// Where a path leads, be it to something that is not there yet.
+fn followed(path: &Path) -> PathBuf {
+    const MOST_LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
+    }
+    path
 }
 
 #[cfg(test)]
@@ -137,6 +159,24 @@ mod tests {
             fs::read_to_string(config.file()).unwrap(),
             "{\n\t\"auths\": {\n\t\t\"x\": {}\n\t},\n\t\"credsStore\": \"z\"\n}"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_a_mode_stays_as_it_is() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let (directory, config) = folder();
+        let kept = directory.path().join("kept.json");
+        fs::create_dir(&config.root).unwrap();
+        symlink("../kept.json", config.file()).unwrap();
+        config.set_current_context(Some("a")).unwrap();
+        let mode = || fs::metadata(&kept).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o640)).unwrap();
+        config.set_current_context(Some("b")).unwrap();
+        assert_eq!(mode(), 0o640);
+        assert!(fs::read_to_string(&kept).unwrap().contains("\"b\""));
+        assert!(fs::symlink_metadata(config.file()).unwrap().is_symlink());
     }
 
     #[test]

@@ -228,8 +228,15 @@ fn registry_hint(status: u16, message: &str) -> Option<String> {
     let says = |words: &str| message.contains(words);
     let hint = if says("toomanyrequests") || says("too many requests") {
         "the registry limits how often this address may pull: wait, or add a mirror to registry-mirrors in settings.toml"
-    } else if says("pull access denied") || says("unauthorized") || says("authentication required") {
-        "check the name; a private repository needs `holm login`, which this version does not have yet"
+    } else if says("incorrect username or password") {
+        "check the name and the password; Docker Hub takes personal access tokens in place of it"
+    } else if says("pull access denied")
+        || says("requested access to the resource is denied")
+        || says("unauthorized")
+        || says("authentication required")
+        || says("no basic auth credentials")
+    {
+        "check the name; a private repository needs `holm login` first"
     } else if says("manifest unknown") || says("name unknown") {
         "check the name and the tag: the registry answers, but has no such image"
     } else if says("no such host") || says("dial tcp: lookup ") {
@@ -237,7 +244,7 @@ fn registry_hint(status: u16, message: &str) -> Option<String> {
     } else if says("server gave http response to https client") {
         "if the registry is meant to be without TLS, add it to insecure-registries in settings.toml"
     } else if says("x509:") {
-        "if you trust the registry, add its certificate to this computer's trust store, or the registry to insecure-registries in settings.toml"
+        "if you trust the registry, put its certificate at certs.d/<registry>/ca.crt in Holm's folder and restart the machine, or add the registry to insecure-registries in settings.toml"
     } else if says("no space left on device") {
         "remove images and containers that are not needed, or raise disk-size in settings.toml"
     } else if status >= 500 && says("connection refused") && says("/v2/") {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use super::attach::{DetachKeys, NotAKey};
 use super::client::Client;
+use super::credentials::Credentials;
 use super::environment::Program;
 use super::error::CliError;
 use super::settings::Settings;
@@ -19,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) variables: BTreeMap<String, String>,
     /// What the user set for all commands.
     pub(crate) settings: Settings,
+    /// The logins that the user keeps.
+    pub(crate) credentials: Credentials,
 }
 
 impl Session {

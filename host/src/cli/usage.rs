@@ -12,7 +12,7 @@ use super::flags;
 use super::output::help;
 
 /// Docker's commands that are still missing here: who types one has made no mistake.
-const NOT_YET: [&str; 21] = [
+const NOT_YET: [&str; 17] = [
     "build",
     "builder",
     "buildx",
@@ -21,14 +21,10 @@ const NOT_YET: [&str; 21] = [
     "config",
     "import",
     "load",
-    "login",
-    "logout",
     "manifest",
     "node",
     "plugin",
-    "push",
     "save",
-    "search",
     "secret",
     "service",
     "stack",

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
 
 use super::Body;
+use crate::cli::credentials::Login;
 use crate::cli::error::CliError;
 
 /// One request: method, path, query, headers, body.
@@ -87,6 +88,12 @@ impl Call {
             Some(value) => self.query(name, value),
             None => self,
         }
+    }
+
+    /// Adds the login for a registry.
+    pub(crate) fn login(mut self, login: &Login) -> Self {
+        self.headers.push(("x-registry-auth", login.header()));
+        self
     }
 
     /// The body, as JSON.

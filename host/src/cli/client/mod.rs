@@ -25,7 +25,7 @@ use super::error::CliError;
 use super::session;
 
 pub(crate) use call::{Call, escape};
-pub(crate) use reply::Reply;
+pub(crate) use reply::{JsonLines, Reply};
 use ssh::SshStream;
 
 /// How long a daemon that accepted our connection may take for its first answer. A machine that is still

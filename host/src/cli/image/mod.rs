@@ -7,6 +7,7 @@ pub(crate) mod import;
 pub(crate) mod load;
 pub(crate) mod prune;
 pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod rmi;
 pub(crate) mod save;
 pub(crate) mod tag;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use holm_api::Reference;
 
-use crate::cli::client::Call;
+use crate::cli::client::{Call, JsonLines};
 use crate::cli::error::CliError;
 use crate::cli::output::progress::{Message, Progress};
 use crate::cli::session::{self, Session};
@@ -69,11 +69,17 @@ pub(crate) async fn pull(
     progress: ProgressTo,
 ) -> Result<(), CliError> {
     let digest = reference.digest().map(|digest| digest.to_string());
+    let login = session.credentials.of_registry(reference.registry()).await?;
     let call = Call::post("/images/create")
+        .login(&login)
         .query("fromImage", reference.familiar_name())
         .option("tag", digest.as_deref().or(reference.tag()))
         .option("platform", Some(platform).filter(|platform| !platform.is_empty()));
-    let mut messages = session.client.send(call).await?.lines();
+    follow(session.client.send(call).await?.lines(), progress).await
+}
+
+/// Shows what a pull or a push tells, until it ends well or fails.
+pub(super) async fn follow(mut messages: JsonLines, progress: ProgressTo) -> Result<(), CliError> {
     let mut screen = Screen::new(progress);
     while let Some(message) = messages.next().await? {
         let message: Message =

@@ -14,10 +14,11 @@ const NARROWEST: usize = 24;
 const SLOP: usize = 5;
 
 /// The commands that newcomers need, in the order in which Docker lists them.
-const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "version", "info"];
+const COMMON: [&str; 11] =
+    ["run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info"];
 
 /// The names of one command: at the top, and in its group.
-const SYNONYMS: [(&str, &str, &[&str]); 33] = [
+const SYNONYMS: [(&str, &str, &[&str]); 34] = [
     ("attach", "container", &["attach"]),
     ("commit", "container", &["commit"]),
     ("cp", "container", &["cp"]),
@@ -46,6 +47,7 @@ const SYNONYMS: [(&str, &str, &[&str]); 33] = [
     ("import", "image", &["import"]),
     ("load", "image", &["load"]),
     ("pull", "image", &["pull"]),
+    ("push", "image", &["push"]),
     ("rmi", "image", &["rm", "remove"]),
     ("save", "image", &["save"]),
     ("tag", "image", &["tag"]),

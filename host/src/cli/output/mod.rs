@@ -2,6 +2,7 @@
 
 pub(crate) mod help;
 pub(crate) mod json;
+pub(crate) mod note;
 pub(crate) mod order;
 pub(crate) mod progress;
 pub(crate) mod rows;

@@ -45,6 +45,14 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
+/// Gives a file the mode of another, and its owner as far as we may: who writes somebody's settings as root must
+/// not lock them out.
+pub(crate) fn give_to_owner_of(file: &File, other: &std::fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let _ = fchown(file, Some(other.uid()), Some(other.gid()));
+    file.set_permissions(other.permissions())
+}
+
 /// A folder, open as far as its times and its mode can be set.
 pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
     File::open(path)

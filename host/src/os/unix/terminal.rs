@@ -1,8 +1,8 @@
-//! The terminal that a command runs in: whether there is one, its size, and raw mode.
+//! The terminal that a command runs in: whether there is one, its size, and raw mode, and lines that do not show.
 
 use std::io::{self, IsTerminal};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Rows and columns of the terminal that standard output is, `None` where it is none.
 pub(crate) fn size() -> Option<(u16, u16)> {
@@ -38,4 +38,33 @@ impl Drop for RawMode {
         // A terminal that is gone by now needs no restoring.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
+}
+
+/// While it lives, the terminal shows nothing of what is typed.
+pub(crate) struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    /// Switches the terminal that standard input is.
+    pub(crate) fn enter() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// A line of standard input, typed while [`Hidden`] lives.
+pub(crate) fn read_hidden_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line)
 }

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod connect;
+mod credentials;
 mod detached;
 mod ending;
 mod files;
@@ -15,11 +16,12 @@ mod user;
 
 pub(crate) use blocking::into_socket;
 pub(crate) use connect::connect;
+pub(crate) use credentials::{CREDENTIAL_STORES, SEARCH_PATH};
 pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
 pub(crate) use files::{
-    bytes_taken, create_private_file, create_private_folder, free_space, identity, open_directory, set_mode,
-    special_file, symlink, sync_folder,
+    bytes_taken, create_private_file, create_private_folder, free_space, give_to_owner_of, identity,
+    open_directory, set_mode, special_file, symlink, sync_folder,
 };
 pub(crate) use limits::raise_open_files;
 pub(crate) use listen::{Client, Listener};
