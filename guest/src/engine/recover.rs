@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use holm_api::ContainerId;
 use holm_api::link::Configure;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::events::Events;
 use super::exec::Execs;
@@ -73,13 +74,18 @@ impl Engine {
             found.push(examine(&layout, definition, status).await);
         }
 
+        // Beside what follows: the kernel takes its time over bridges and filters.
+        let networks = AbortOnDropHandle::new(tokio::spawn({
+            let (folder, routes) = (layout.networks(), configure.routes.clone());
+            let in_use: Vec<_> = found.iter().flat_map(Found::members).collect();
+            async move { Networks::open(&folder, &routes, &in_use).await }
+        }));
         let layers = Layers::open(layout.layers()).map_err(EngineError::system("open the layers"))?;
         let layers = Arc::new(layers);
         let held: Vec<_> = found.iter().flat_map(|found| found.definition.image.diff_ids.clone()).collect();
         let images = Images::open(layout.images(), layers.clone(), &held, settings)
             .map_err(|error| EngineError::Internal(error.to_string()))?;
         let volumes = Volumes::open(layout.volumes()).map_err(EngineError::system("open the volumes"))?;
-        let in_use: Vec<_> = found.iter().flat_map(Found::members).collect();
 
         let engine = Arc::new(Self {
             machine: MachineFacts::read(configure.hypervisor.clone()),
@@ -93,7 +99,7 @@ impl Engine {
             changing_hosts: std::sync::Mutex::default(),
             layers,
             images,
-            networks: Networks::open(&layout.networks(), &configure.routes, &in_use).await?,
+            networks: networks.await.map_err(|ended| EngineError::Internal(ended.to_string()))??,
             network_names: networks::Names::default(),
             services,
             listening: tokio::sync::Notify::new(),

@@ -1,7 +1,7 @@
 //! `holmd engine`: reads what init left for it, builds the parts, serves until it is told to stop.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as BoundListener;
@@ -24,6 +24,8 @@ const READY_PIPE: RawFd = 3;
 const READY: &[u8] = b"ready\n";
 /// Where init put the socket that containers reach the engine by.
 const SOCKET: RawFd = 4;
+/// Where init put the pipe that tells when all is there that the engine needs.
+const GO_PIPE: RawFd = 5;
 
 /// What init tells the engine.
 #[derive(Debug, clap::Args)]
@@ -45,7 +47,11 @@ pub(crate) struct EngineArgs {
 /// Serves the Engine API until SIGTERM, then stops all containers.
 pub(crate) fn run(args: EngineArgs) -> ExitCode {
     // Before anything else is opened: without init, descriptor 3 is soon something of our own.
-    let (ready, inside) = (ready_pipe(), inherited_socket());
+    let (ready, inside) = (pipe(READY_PIPE, File::options().write(true)), inherited_socket());
+    if !let_go() {
+        // The boot failed, and init tells why.
+        return ExitCode::FAILURE;
+    }
     // Two threads: one may be busy with a large answer while the other one starts a container.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -115,12 +121,18 @@ async fn serve(
     Ok(())
 }
 
-/// Opened anew, because what init left open would be inherited by every shim.
-fn ready_pipe() -> Option<File> {
-    let pipe = File::options().write(true).open(format!("/proc/self/fd/{READY_PIPE}")).ok()?;
+/// Waits for init, without a deadline: where init ends, so does the pipe. Without init there is nothing to wait for.
+fn let_go() -> bool {
+    let Some(mut pipe) = pipe(GO_PIPE, File::options().read(true)) else { return true };
+    pipe.read(&mut [0]).is_ok_and(|read| read == 1)
+}
+
+/// A pipe that init left, opened anew, because what init left open would be inherited by every shim.
+fn pipe(number: RawFd, options: &OpenOptions) -> Option<File> {
+    let pipe = options.open(format!("/proc/self/fd/{number}")).ok()?;
     let is_ours = pipe.metadata().ok()?.file_type().is_fifo();
     // It is nobody's: nothing of ours was opened before this.
-    is_ours.then(|| nix::unistd::close(READY_PIPE).ok())??;
+    is_ours.then(|| nix::unistd::close(number).ok())??;
     Some(pipe)
 }
 

@@ -3,12 +3,14 @@
 //! Steps before the link need nothing from the host, so they run while it is still trying to connect. Where one
 //! fails, the link is opened all the same, to say so.
 
+use std::fs;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use holm_api::link::{Configure, GuestMessage};
 
+use super::engine::{self, Started};
 use super::{cgroups, clock, data_disk, files, limits, mounts, private_root};
 use crate::layout::Layout;
 use crate::network::{NetworkError, Uplink};
@@ -18,7 +20,7 @@ use crate::transport::Transport;
 pub(super) const DATA: &str = "/var/lib/holm";
 /// Root of all that does not.
 pub(super) const RUN: &str = "/run/holm";
-/// Name of the step that starts the engine, which is the supervisor's.
+/// Name of the step that starts the engine, and of the supervisor's wait for it.
 pub(super) const ENGINE_STEP: &str = "engine";
 
 /// What this machine is made of.
@@ -143,12 +145,17 @@ const PREPARATIONS: [Preparation; 5] = [
     Preparation { name: "mounts", run: |boot| mounts::mount_all(&boot.place) },
     Preparation { name: "limits", run: limits::raise },
     Preparation { name: "cgroups", run: cgroups::set_up },
-    Preparation { name: "data disk", run: data_disk },
+    Preparation { name: "engine socket", run: engine_socket },
 ];
 
-/// Runs the steps before the link, up to the first that fails.
-pub(super) fn prepare(boot: &mut Boot) -> Result<(), Failure> {
-    PREPARATIONS.iter().try_for_each(|preparation| step(preparation.name, || (preparation.run)(boot)))
+/// Runs the steps before the link, up to the first that fails. The engine waits until it is let go.
+pub(super) fn prepare(boot: &mut Boot) -> Result<Started, Failure> {
+    PREPARATIONS.iter().try_for_each(|preparation| step(preparation.name, || (preparation.run)(boot)))?;
+    // As soon as it can be: it is loaded while all else is done.
+    let starting = || format!("start {}", boot.program.display());
+    let engine = step(ENGINE_STEP, || engine::start(boot).map_err(failed(starting())))?;
+    step("data disk", || data_disk(boot))?;
+    Ok(engine)
 }
 
 /// Runs the steps that need what the host told, up to the first that fails.
@@ -160,17 +167,13 @@ pub(super) async fn configure(boot: &mut Boot, configure: &Configure) -> Result<
     }
     step("files", || files::write_all(Path::new("/"), &boot.layout, configure))?;
     step("host name", || set_hostname(&configure.hostname))?;
-    step("engine socket", || {
-        boot.inside = Some(listen_inside(&boot.layout)?);
-        Ok(())
-    })?;
     tracing::info!("network");
     let uplink = Uplink::open(&boot.transport, &configure.network_token, &mut boot.warnings).await;
     boot.uplink = Some(uplink.map_err(|error| Failure { step: "network", error: error.into() })?);
     Ok(())
 }
 
-fn step(name: &'static str, run: impl FnOnce() -> Result<(), BootError>) -> Result<(), Failure> {
+fn step<T>(name: &'static str, run: impl FnOnce() -> Result<T, BootError>) -> Result<T, Failure> {
     tracing::info!("{name}");
     run().map_err(|error| Failure { step: name, error })
 }
@@ -183,7 +186,7 @@ fn root(boot: &mut Boot) -> Result<(), BootError> {
     mounts::make_read_only(&boot.program)
 }
 
-fn data_disk(boot: &mut Boot) -> Result<(), BootError> {
+fn data_disk(boot: &Boot) -> Result<(), BootError> {
     match boot.place {
         Place::Machine => data_disk::mount(Path::new(DATA)),
         // Its folder came along into the private root.
@@ -192,8 +195,11 @@ fn data_disk(boot: &mut Boot) -> Result<(), BootError> {
 }
 
 /// Held here, so that a container that has it bound finds the next engine behind it as well.
-fn listen_inside(layout: &Layout) -> Result<UnixListener, BootError> {
-    UnixListener::bind(layout.engine_socket()).map_err(failed("listen for containers"))
+fn engine_socket(boot: &mut Boot) -> Result<(), BootError> {
+    let bound =
+        fs::create_dir_all(boot.layout.run()).and_then(|()| UnixListener::bind(boot.layout.engine_socket()));
+    boot.inside = Some(bound.map_err(failed("listen for containers"))?);
+    Ok(())
 }
 
 fn set_hostname(name: &str) -> Result<(), BootError> {
@@ -208,9 +214,9 @@ mod tests {
     fn each_step_comes_after_those_it_needs() {
         let order: Vec<_> = PREPARATIONS.iter().map(|step| step.name).collect();
         let place = |name| order.iter().position(|step| *step == name).unwrap();
-        // proc and sys have to be there to read limits, cgroups and disks from, and a root to mount them on.
+        // proc and sys have to be there to read limits and cgroups from, and a root to mount them on.
         assert!(place("root") < place("mounts"));
-        for later in ["limits", "cgroups", "data disk"] {
+        for later in ["limits", "cgroups", "engine socket"] {
             assert!(place("mounts") < place(later), "{later}");
         }
     }

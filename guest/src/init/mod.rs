@@ -1,7 +1,7 @@
 //! Boots the machine and keeps it: boot steps, the link, the engine's life, reaping, power-off.
 //!
 //! ```text
-//!   prepare (root … data disk) ─► link ─► configure (clock … network) ─► engine ─► Ready
+//!   prepare (root … engine … data disk) ─► link ─► configure (clock … network) ─► the engine goes on ─► Ready
 //!        └────────── the first failure waits for the link ──────────────────┴────► Failed, power off
 //! ```
 //!

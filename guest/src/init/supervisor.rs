@@ -11,9 +11,10 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::boot::{self, Boot, BootError, ENGINE_STEP, Failure, Place};
+use super::engine::{self, Started};
 use super::life::{Action, Event, Life};
 use super::link::{Link, LinkLost};
-use super::{clock, engine, power, reaper};
+use super::{clock, power, reaper};
 
 /// How long the host may take to read why the boot failed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ pub(super) enum End {
 }
 
 /// Keeps the machine until its end. When this returns, nothing else runs and the data is on the disk.
-pub(super) async fn supervise(boot: Boot, prepared: Result<(), Failure>) -> End {
+pub(super) async fn supervise(boot: Boot, prepared: Result<Started, Failure>) -> End {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -58,7 +59,7 @@ impl Signals {
 
 async fn meet_and_keep(
     mut boot: Boot,
-    prepared: Result<(), Failure>,
+    prepared: Result<Started, Failure>,
     signals: &mut Signals,
 ) -> (End, Option<Link>) {
     if let Err(failure) = &prepared {
@@ -79,7 +80,7 @@ async fn meet_and_keep(
         }
     };
     let end = match prepared {
-        Ok(()) => start_and_keep(&mut boot, &mut link, &configure, signals).await,
+        Ok(engine) => start_and_keep(&mut boot, &mut link, &configure, engine, signals).await,
         Err(failure) => Err(failure),
     };
     match end {
@@ -98,21 +99,22 @@ async fn start_and_keep(
     boot: &mut Boot,
     link: &mut Link,
     configure: &Configure,
+    engine: Started,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     boot::configure(boot, configure).await?;
-    tracing::info!("{ENGINE_STEP}");
-    let started = engine::start(boot).map_err(|error| Failure {
+    let pid = engine.pid;
+    let ready = engine.let_go().map_err(|error| Failure {
         step: ENGINE_STEP,
-        error: BootError::System { doing: format!("start {}", boot.program.display()), cause: error },
+        error: BootError::System { doing: "wait for the engine".to_owned(), cause: error },
     })?;
     Keeper {
         boot,
         link,
         signals,
         life: Life::first(Instant::now()),
-        pid: Some(started.pid),
-        ready: Some(started.ready),
+        pid: Some(pid),
+        ready: Some(ready),
         how: String::new(),
         host_gone: false,
     }
@@ -209,7 +211,8 @@ impl Keeper<'_> {
                 Action::Start => match engine::start(self.boot) {
                     Ok(started) => {
                         self.pid = Some(started.pid);
-                        self.ready = Some(started.ready);
+                        // Where it cannot be heard, its time to start runs out.
+                        self.ready = started.let_go().ok();
                     }
                     Err(error) => {
                         self.how = format!("no start: {error}");

@@ -87,7 +87,7 @@ impl Entry {
 }
 
 /// Ids of the networks that every daemon has, made once and kept, because clients remember them; and where `docker0` is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Predefined {
     bridge: NetworkId,
     host: NetworkId,
@@ -164,14 +164,18 @@ impl Networks {
         let read = || format!("cannot read {}", folder.display());
         let failed = |cause| EngineError::System { doing: read(), cause };
         fs::create_dir_all(folder).map_err(failed)?;
-        let mut predefined = Predefined::open(folder)?;
+        let kept = Predefined::read(folder)?;
+        let mut predefined = kept.clone().map_or_else(Predefined::new, Ok)?;
         let made = record::read_all(folder).map_err(failed)?;
         let mut elsewhere = elsewhere.to_vec();
         elsewhere.extend(own_nets());
         let occupied = in_use.iter().any(|member| member.endpoint.network == predefined.bridge);
         predefined.place(&made, &elsewhere, occupied);
-        record::write_file(folder, &folder.join(FILE), &predefined)
-            .map_err(EngineError::system("keep where docker0 is"))?;
+        // Two waits for the disk that nearly no boot needs.
+        if kept.as_ref() != Some(&predefined) {
+            record::write_file(folder, &folder.join(FILE), &predefined)
+                .map_err(EngineError::system("keep where docker0 is"))?;
+        }
         let all = predefined.networks().into_iter().chain(made);
         let mut networks = Self {
             folder: folder.to_owned(),
@@ -264,18 +268,21 @@ fn own_nets() -> [IpNet; 2] {
 }
 
 impl Predefined {
-    /// Reads it, or makes it when there is none yet.
-    fn open(folder: &Path) -> Result<Self, EngineError> {
+    /// Those of this data disk, once it has been used.
+    fn read(folder: &Path) -> Result<Option<Self>, EngineError> {
         let path = folder.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
                 .map_err(|error| EngineError::system(format!("read {}", path.display()))(error.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let id = || random_bytes().map(NetworkId::from_bytes);
-                Ok(Self { bridge: id()?, host: id()?, none: id()?, created: Utc::now(), subnet: None })
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(EngineError::system(format!("read {}", path.display()))(error)),
         }
+    }
+
+    fn new() -> Result<Self, EngineError> {
+        let id = || random_bytes().map(NetworkId::from_bytes);
+        Ok(Self { bridge: id()?, host: id()?, none: id()?, created: Utc::now(), subnet: None })
     }
 
     /// Finds a place for `docker0`: where it was, or where Docker has it, unless that is somebody else's by now. It
@@ -335,8 +342,7 @@ mod tests {
 
     #[test]
     fn docker0_moves_only_when_something_is_in_its_way_and_nobody_is_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut predefined = Predefined::open(folder.path()).unwrap();
+        let mut predefined = Predefined::new().unwrap();
         let mut place = |elsewhere: &[&str], occupied| {
             predefined.place(&[], &nets(elsewhere), occupied);
             predefined.subnet.unwrap().to_string()
@@ -351,9 +357,9 @@ mod tests {
     #[test]
     fn the_predefined_networks_have_one_id_for_ever() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Predefined::open(folder.path()).unwrap();
+        assert_eq!(Predefined::read(folder.path()).unwrap(), None);
+        let first = Predefined::new().unwrap();
         record::write_file(folder.path(), &folder.path().join(FILE), &first).unwrap();
-        let second = Predefined::open(folder.path()).unwrap();
-        assert_eq!(first.networks(), second.networks());
+        assert_eq!(Predefined::read(folder.path()).unwrap(), Some(first));
     }
 }
