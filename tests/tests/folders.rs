@@ -1,15 +1,18 @@
 //! A folder of the computer as a container sees it, on a mount of its own: two writers against a model of what must
 //! be there, and what programs expect of a file system.
+#![expect(unsafe_code, reason = "a mapping has no safe wrapper")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use holm_files::{Author, Options};
 use holm_tests::mounted::{Mounted, privately};
+use nix::libc;
 
 /// A small generator of random numbers, the same for the same seed.
 struct Dice(u64);
@@ -317,4 +320,68 @@ fn one_file_is_shared_alone() -> Result<()> {
         drop(serving);
         Ok(())
     })
+}
+
+/// A kernel that is this computer's own reads them without asking: what it reads is never old, whoever writes.
+#[test]
+fn a_long_file_is_read_by_the_kernel_itself() -> Result<()> {
+    privately(|| {
+        let source = tempfile::tempdir()?;
+        let (host, length) = (source.path().join("long"), 1 << 20);
+        fs::write(&host, vec![b'a'; length])?;
+        let mounted = Mounted::new(source.path(), Options::new())?;
+        let path = mounted.path("long");
+
+        let reader = File::open(&path)?;
+        let byte = |at: u64| {
+            let mut byte = [0];
+            reader.read_exact_at(&mut byte, at).map(|()| byte[0])
+        };
+        ensure!(byte(0)? == b'a' && fs::read(&path)?.len() == length);
+        File::options().write(true).open(&host)?.write_all_at(b"b", 0)?;
+        ensure!(mounted.announce("long", Author::Other) && byte(0)? == b'b');
+
+        // In the guest others write to it meanwhile, each in its own way.
+        File::options().append(true).open(&path)?.write_all(b"c")?;
+        ensure!(byte(length as u64)? == b'c' && fs::metadata(&path)?.len() == length as u64 + 1);
+        let both = File::options().read(true).write(true).open(&path)?;
+        both.write_all_at(b"d", 1)?;
+        let mapped = write_mapped(&both, 2, b'e')?;
+        ensure!(mapped[..3] == *b"bde" && (byte(1)?, byte(2)?) == (b'd', b'e'));
+        ensure!(fs::read(&host)?.starts_with(b"bde"));
+        fs::write(&path, "short")?;
+        ensure!(byte(4)? == b't' && byte(5).is_err() && fs::read(&host)? == b"short");
+
+        // Nobody has it open any more, so that it is read like any other.
+        drop((reader, both));
+        ensure!(fs::read(&path)? == b"short");
+        if passes_through()? {
+            // By the last one alone.
+            ensure!(mounted.server.counts().read == 5, "{:?}", mounted.server.counts());
+        }
+        Ok(())
+    })
+}
+
+/// Writes a byte by way of a shared mapping of the file's first page; the page.
+fn write_mapped(file: &File, at: usize, byte: u8) -> Result<[u8; 4096]> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    // SAFETY: a mapping of its own, at an address of the kernel's choice.
+    let address = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, file.as_raw_fd(), 0) };
+    ensure!(address != libc::MAP_FAILED, "it cannot be mapped: {}", std::io::Error::last_os_error());
+    let address = address.cast::<[u8; 4096]>();
+    // SAFETY: a page of the file, which nobody shortens meanwhile, and nobody else has this mapping.
+    let page = unsafe { &mut *address };
+    page[at] = byte;
+    let seen = *page;
+    // SAFETY: mapped above, and not used any more.
+    unsafe { libc::munmap(address.cast(), 4096) };
+    Ok(seen)
+}
+
+/// Whether this kernel reads files of other file systems by itself (Linux 6.9).
+fn passes_through() -> Result<bool> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
+    Ok((numbers.next(), numbers.next()) >= (Some(6), Some(9)))
 }

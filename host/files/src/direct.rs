@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::{MAX_REQUEST, Message, Outgoing, RootKind, Server};
+use crate::{DeviceBacking, MAX_REQUEST, Message, Outgoing, RootKind, Server};
 
 /// A server at work on a mount's descriptor. It ends when the mount does; dropping it waits for that.
 #[derive(Debug)]
@@ -62,6 +62,9 @@ pub fn serve(
     threads: usize,
     at: &Path,
 ) -> io::Result<Serving> {
+    if let Ok(backing) = DeviceBacking::new(device.as_fd()) {
+        server.set_backing(Box::new(backing));
+    }
     let device = Arc::new(device);
     let mut serving = Serving { threads: Vec::new(), delivered: Arc::default() };
     let delivered = Arc::clone(&serving.delivered);

@@ -17,6 +17,9 @@ mod server;
 
 pub use fuse::errno::Errno;
 pub use os::Descriptor;
+#[cfg(target_os = "linux")]
+pub use os::DeviceBacking;
+pub use server::backed::Backing;
 pub use server::changes::Author;
 pub use server::outgoing::{Answered, Message, Outgoing};
 pub use server::owners::{Owner, Ownership};

@@ -59,6 +59,8 @@ pub(crate) struct Init {
     pub(crate) congestion: u16,
     pub(crate) max_write: u32,
     pub(crate) max_pages: u16,
+    /// File systems above one another, where the kernel reads files of another one by itself.
+    pub(crate) stack_depth: u32,
 }
 
 /// The body of a reply under construction; its header is put in front by [`finish`].
@@ -104,7 +106,8 @@ impl<'a> Body<'a> {
         self.u16(init.max_pages);
         self.u16(0);
         self.u32(high);
-        self.bytes(&[0; 28]);
+        self.u32(init.stack_depth);
+        self.bytes(&[0; 24]);
     }
 
     pub(crate) fn entry(&mut self, entry: &Entry) {
@@ -124,10 +127,11 @@ impl<'a> Body<'a> {
         self.attributes(attributes);
     }
 
-    pub(crate) fn opened(&mut self, fh: u64, flags: u32) {
+    /// `backing`: the number of a file that the kernel reads by itself, or 0.
+    pub(crate) fn opened(&mut self, fh: u64, flags: u32, backing: u32) {
         self.u64(fh);
         self.u32(flags);
-        self.u32(0);
+        self.u32(backing);
     }
 
     pub(crate) fn statfs(&mut self, system: &FileSystem) {

@@ -5,9 +5,9 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::Descriptor;
-#[cfg(target_os = "linux")]
 pub(crate) use linux::*;
+#[cfg(target_os = "linux")]
+pub use linux::{Descriptor, DeviceBacking};
 
 // macOS: openat with O_NOFOLLOW_ANY, getattrlistbulk, F_OFD_SETLK, and xattrs by descriptor would go here.
 // Windows: NtCreateFile relative to a handle with FILE_OPEN_REPARSE_POINT, file ids for inodes.

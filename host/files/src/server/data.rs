@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::Server;
+use super::backed::Way;
 use super::handles::Handle;
 use super::nodes::Stamp;
 use crate::fuse::abi::{self, fopen, mode, open};
@@ -24,8 +25,7 @@ impl Server {
     pub(super) fn open(&self, id: u64, flags: u32, open_flags: u32, body: &mut Body<'_>) -> Outcome<()> {
         let wanted = self.open_mode(flags)?;
         let place = self.place(id)?;
-        let opened = self.open_place(id, &place, wanted, flags, open_flags)?;
-        body.opened(opened.0, opened.1);
+        self.open_place(id, &place, wanted, flags, open_flags)?.tell(body);
         Ok(())
     }
 
@@ -40,7 +40,7 @@ impl Server {
         Ok(OpenMode { read: access != open::WRITE, write, truncate })
     }
 
-    /// Opens a regular file that is held; its number and what the kernel may do with it.
+    /// Opens a regular file that is held.
     fn open_place(
         &self,
         id: u64,
@@ -48,7 +48,7 @@ impl Server {
         wanted: OpenMode,
         flags: u32,
         open_flags: u32,
-    ) -> Outcome<(u64, u32)> {
+    ) -> Outcome<Opened> {
         let before = place.stat()?;
         match before.attributes.mode & mode::KIND {
             mode::FILE => {}
@@ -66,14 +66,14 @@ impl Server {
             let file = if wanted.write { file } else { place.reopen(OpenMode { write: true, ..wanted })? };
             file.truncate(0)?;
             self.written(id, &file);
-            return self.opened(id, file, wanted, flags, true);
+            return self.opened(id, file, wanted, flags, Known { stat: Some(&before), keep: true });
         }
         let file = place.reopen(wanted)?;
         let keep = self.same_as_told(id, &before);
-        self.opened(id, file, wanted, flags, keep)
+        self.opened(id, file, wanted, flags, Known { stat: Some(&before), keep })
     }
 
-    fn opened(&self, id: u64, file: File, wanted: OpenMode, flags: u32, keep: bool) -> Outcome<(u64, u32)> {
+    fn opened(&self, id: u64, file: File, wanted: OpenMode, flags: u32, known: Known<'_>) -> Outcome<Opened> {
         let file = Arc::new(file);
         if let Ok(node) = self.nodes().get_mut(id) {
             node.open.retain(|file| file.strong_count() > 0);
@@ -82,10 +82,12 @@ impl Server {
         // Only who opens for both reading and writing is taken for one that locks ranges, and pays for a FLUSH at
         // each close; others' locks of ranges end with their last close.
         let quiet_close = flags & open::ACCESS != open::BOTH;
-        let number = self.handles.add(Handle { node: id, file, write: wanted.write, quiet_close })?;
-        let keep = if keep { fopen::KEEP_CACHE } else { 0 };
+        let way = self.choose_way(id, &file, wanted, known.stat);
+        let handle = Handle { node: id, file, write: wanted.write, quiet_close, way };
+        let number = self.handles.add(handle).inspect_err(|_| self.leave_way(id, way))?;
+        let keep = if known.keep { fopen::KEEP_CACHE } else { 0 };
         let quiet = if quiet_close { fopen::NOFLUSH } else { 0 };
-        Ok((number, keep | quiet | fopen::PARALLEL_DIRECT_WRITES))
+        Ok(Opened { number, flags: way.adjust(keep | quiet | fopen::PARALLEL_DIRECT_WRITES), way })
     }
 
     /// Whether what the kernel has cached of a file is still right. If not, it is told so.
@@ -128,9 +130,10 @@ impl Server {
                 self.left_by_guest(entry.node, &stat);
                 self.folder_changed_by_guest(header.node);
                 drop(changing);
-                let (number, flags) = self.opened(entry.node, file, wanted, flags, true)?;
+                let made = Known { stat: None, keep: true };
+                let opened = self.opened(entry.node, file, wanted, flags, made)?;
                 body.entry(&entry);
-                body.opened(number, flags);
+                opened.tell(body);
                 Ok(())
             }
             Err(Errno::EXIST) if flags & open::EXCLUSIVE == 0 => {
@@ -143,9 +146,9 @@ impl Server {
                 }
                 self.owners.show(&place, &mut stat);
                 let entry = self.entry(header.node, name, &stat, epoch)?;
-                let (number, flags) = self.open_place(entry.node, &place, wanted, flags, open_flags)?;
+                let opened = self.open_place(entry.node, &place, wanted, flags, open_flags)?;
                 body.entry(&entry);
-                body.opened(number, flags);
+                opened.tell(body);
                 Ok(())
             }
             Err(errno) => Err(errno),
@@ -169,14 +172,14 @@ impl Server {
             node.ours = node.told;
             id
         };
-        let (number, flags) = self.opened(node, file, wanted, flags, true)?;
+        let opened = self.opened(node, file, wanted, flags, Known { stat: None, keep: true })?;
         body.entry(&reply::Entry {
             node,
             entry_valid: super::UNANNOUNCED,
             attributes_valid: super::UNANNOUNCED,
             attributes: self.attributes(&stat),
         });
-        body.opened(number, flags);
+        opened.tell(body);
         Ok(())
     }
 
@@ -239,6 +242,7 @@ impl Server {
 
     pub(super) fn release(&self, id: u64, fh: u64, flags: u32, owner: u64) -> Outcome<()> {
         let handle = self.handles.remove(fh, id)?;
+        self.leave_way(id, handle.way);
         if flags & abi::RELEASE_FLUSH != 0 {
             self.locks.release_owner(id, owner);
         }
@@ -291,6 +295,27 @@ impl Server {
             mode::FOLDER => root.reopen_folder()?.sync_file_system(),
             _ => root.reopen(OpenMode { read: true, write: false, truncate: false })?.sync_file_system(),
         }
+    }
+}
+
+/// What is known of a file when it is opened.
+struct Known<'a> {
+    /// How it was; `None` where it is new.
+    stat: Option<&'a Stat>,
+    /// Whether what the kernel has cached of it is right.
+    keep: bool,
+}
+
+/// The answer to an `OPEN`.
+struct Opened {
+    number: u64,
+    flags: u32,
+    way: Way,
+}
+
+impl Opened {
+    fn tell(&self, body: &mut Body<'_>) {
+        body.opened(self.number, self.flags, self.way.number());
     }
 }
 

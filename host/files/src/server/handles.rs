@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::fuse::errno::{Errno, Outcome};
 use crate::os::File;
+use crate::server::backed::Way;
 
 /// One `open` of the guest.
 pub(crate) struct Handle {
@@ -14,6 +15,8 @@ pub(crate) struct Handle {
     pub(crate) write: bool,
     /// Its closing tells nothing until the last one: locks of ranges end then.
     pub(crate) quiet_close: bool,
+    /// How the guest's kernel reads it.
+    pub(crate) way: Way,
 }
 
 /// All that the guest has open.

@@ -2,6 +2,7 @@
 //! systems that number their entries for good, without being opened.
 
 use super::Server;
+use super::backed::Way;
 use super::handles::Handle;
 use crate::fuse::abi::fopen;
 use crate::fuse::errno::{Errno, Outcome};
@@ -19,8 +20,9 @@ impl Server {
             return Err(Errno::NOSYS);
         }
         let file = self.folder(id)?.reopen_folder()?.into();
-        let number = self.handles.add(Handle { node: id, file, write: false, quiet_close: true })?;
-        body.opened(number, fopen::KEEP_CACHE | fopen::CACHE_DIR);
+        let number =
+            self.handles.add(Handle { node: id, file, write: false, quiet_close: true, way: Way::Cached })?;
+        body.opened(number, fopen::KEEP_CACHE | fopen::CACHE_DIR, 0);
         Ok(())
     }
 
@@ -39,6 +41,9 @@ impl Server {
         self.announced(id, &folder);
         if let Ok(node) = self.nodes().get_mut(id) {
             node.lone_lookups = u32::MAX;
+        }
+        if offset == 0 {
+            self.ahead.begun(id);
         }
         let opened;
         let handle;
@@ -72,6 +77,13 @@ impl Server {
                     entry: plus.then_some(entry.as_ref()),
                 },
             )
-        })
+        })?;
+        if body.len() == 0 {
+            let names = self.nodes().get(id).map_or(0, |node| node.children.len());
+            if let Some(next) = self.ahead.listed(id, u32::try_from(names).unwrap_or(u32::MAX)) {
+                self.have_listed(next);
+            }
+        }
+        Ok(())
     }
 }

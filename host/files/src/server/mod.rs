@@ -3,7 +3,9 @@
 //! What the kernel caches is long where the host's changes are announced to us ([`Watch`]) and short elsewhere. There
 //! is no write-back: with it the kernel trusts its own sizes and times, and would never see those of the host again.
 
+mod ahead;
 mod attributes;
+pub(crate) mod backed;
 pub(crate) mod changes;
 mod data;
 #[cfg(all(test, target_os = "linux"))]
@@ -32,6 +34,8 @@ use crate::fuse::reader::Name;
 use crate::fuse::reply::{self, Body};
 use crate::fuse::request::{self, Header, Operation};
 use crate::os::{self, Descriptor, Place, Stat};
+use ahead::Ahead;
+use backed::Backing;
 use data::Written;
 use handles::Handles;
 use locks::Locks;
@@ -204,7 +208,10 @@ pub struct Server {
     /// The file system of the share itself.
     device: u64,
     watch: Arc<dyn Watch>,
+    /// The guest's kernel, where it can read files by itself.
+    backing: RwLock<Option<Box<dyn Backing>>>,
     queue: Arc<Queue>,
+    ahead: Ahead,
     counters: Counters,
     /// Changes of the host so far.
     epoch: AtomicU64,
@@ -237,7 +244,9 @@ impl Server {
             places: Places::new(FOLDERS_AT_HAND.min(options.open_files)),
             locks: Locks::new(Arc::clone(&queue)),
             watch,
+            backing: RwLock::new(None),
             queue: Arc::clone(&queue),
+            ahead: Ahead::default(),
             counters: Counters::default(),
             epoch: AtomicU64::new(1),
             changing: RwLock::new(()),
@@ -245,6 +254,7 @@ impl Server {
             stateless_listing,
             ready: AtomicBool::new(false),
         });
+        server.ahead.found(abi::ROOT, &[]);
         let outgoing = Outgoing { queue, server: Arc::downgrade(&server) };
         (server, outgoing)
     }

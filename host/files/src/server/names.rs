@@ -1,7 +1,7 @@
 //! What is done by name: looking up, making, removing, renaming, linking.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::nodes::{Stamp, Watched};
 use super::owners::Owner;
@@ -56,8 +56,12 @@ impl Server {
         let (announced, parent_changed) = (parent.watched == Watched::Yes, parent.changed_at);
         let known = nodes.get_mut(node)?;
         known.told = Some(Stamp::of(shown));
+        let unlisted = known.is_folder() && known.lone_lookups == 0;
         let fresh = known.changed_at.max(parent_changed) <= epoch;
         let attributes_valid = validity(known.watched, announced, shown, fresh);
+        if unlisted && let Ok(way) = nodes.way(node) {
+            self.ahead.found(node, &way);
+        }
         drop(nodes);
         let entry_valid = match announced {
             _ if !fresh => Duration::ZERO,
@@ -79,16 +83,24 @@ impl Server {
         attributes
     }
 
-    /// Whoever asks for one name after the other of a folder will ask for the others too.
+    /// Whoever asks for one name after the other of a folder will ask for the others too, and perhaps go on.
     fn hint(&self, folder: u64) {
         let mut nodes = self.nodes();
         let Ok(node) = nodes.get_mut(folder) else { return };
         node.lone_lookups = node.lone_lookups.saturating_add(1);
-        if node.lone_lookups == LONE_LOOKUPS
-            && let Ok(way) = nodes.way(folder)
-        {
-            let path = os::path(&way);
+        if node.lone_lookups == LONE_LOOKUPS {
+            let parent = node.names.last().map(|(parent, _)| *parent);
             drop(nodes);
+            for folder in self.ahead.missed(folder, parent, Instant::now()) {
+                self.have_listed(folder);
+            }
+        }
+    }
+
+    /// Asks the transport that somebody list the folder.
+    pub(super) fn have_listed(&self, folder: u64) {
+        let path = self.nodes().way(folder).map(|way| os::path(&way));
+        if let Ok(path) = path {
             self.queue.push(Message::ReadFolder(path));
         }
     }
@@ -278,6 +290,10 @@ impl Server {
             if let Some(node) = gone {
                 self.places.remove(*id);
                 self.locks.forget(*id);
+                self.forget_way(node.reading);
+                if node.is_folder() {
+                    self.ahead.forget(*id);
+                }
                 if node.watched == Watched::Yes {
                     self.watch.unwatch(NodeId(*id));
                 }

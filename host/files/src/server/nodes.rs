@@ -8,6 +8,7 @@ use crate::fuse::abi;
 use crate::fuse::errno::{Errno, Outcome};
 use crate::fuse::reader::Name;
 use crate::os::{File, Key, Place, Stat};
+use crate::server::backed::Reading;
 
 /// Nodes that a guest may make us remember.
 const MOST_NODES: usize = 4 << 20;
@@ -62,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) pinned: Option<Arc<Place>>,
     /// Files opened by the guest, by which a node is found when its names are gone.
     pub(crate) open: Vec<std::sync::Weak<File>>,
+    /// How the guest's kernel reads it while it is open.
+    pub(crate) reading: Reading,
 }
 
 impl Node {
@@ -80,6 +83,7 @@ impl Node {
             lone_lookups: 0,
             pinned: None,
             open: Vec::new(),
+            reading: Reading::Free,
         }
     }
 

@@ -19,6 +19,8 @@ const BACKGROUND: (u16, u16) = (64, 48);
 /// - `NO_OPEN_SUPPORT`: `open` is where truncation, a file's kind and the cache's truth are settled, and locks and
 ///   unlinked files need a descriptor;
 /// - `EXPORT_SUPPORT`: lookups of `..` are never answered;
+/// - `READDIRPLUS_AUTO`: attributes told with the first names alone would make the others cost a question each, and
+///   those told keep for long;
 /// - `DONT_MASK`, `POSIX_ACL`: the guest's kernel applies the umask; ACLs would need users that the host has;
 /// - `CREATE_SUPP_GROUP`, `SECURITY_CTX`: permissions are the guest kernel's to check (`default_permissions`).
 const WANTED: u64 = init::ASYNC_READ
@@ -28,7 +30,6 @@ const WANTED: u64 = init::ASYNC_READ
     | init::FLOCK_LOCKS
     | init::AUTO_INVAL_DATA
     | init::DO_READDIRPLUS
-    | init::READDIRPLUS_AUTO
     | init::ASYNC_DIO
     | init::PARALLEL_DIROPS
     | init::MAX_PAGES
@@ -56,14 +57,17 @@ impl Server {
         if major < abi::MAJOR || minor < abi::OLDEST_MINOR || flags & init::SETXATTR_EXT == 0 {
             return Err(Errno::PROTO);
         }
+        let backed = if self.is_backed() { flags & init::PASSTHROUGH } else { 0 };
         body.init(&Init {
             minor: minor.min(abi::MINOR),
             readahead: readahead.max(READ_AHEAD),
-            flags: flags & WANTED,
+            flags: flags & WANTED | backed,
             background: BACKGROUND.0,
             congestion: BACKGROUND.1,
             max_write: LARGEST_TRANSFER,
             max_pages: (LARGEST_TRANSFER / 4096) as u16,
+            // What is read lies on no other file system in its turn.
+            stack_depth: u32::from(backed != 0),
         });
         self.ready.store(true, Ordering::Release);
         Ok(())

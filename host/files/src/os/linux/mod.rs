@@ -1,11 +1,13 @@
 //! Linux: system calls relative to descriptors, through `rustix` and `nix`.
 
+mod backing;
 mod creator;
 mod file;
 mod lock;
 mod place;
 mod stat;
 
+pub use backing::DeviceBacking;
 pub(crate) use creator::as_creator;
 pub(crate) use file::File;
 pub(crate) use lock::RangeLocks;
