@@ -52,13 +52,18 @@ impl Cgroup {
         Ok(path_for(&hierarchy()?, run)?.exists())
     }
 
-    /// Removes the one of an earlier daemon. Does nothing where there is none.
-    pub(super) fn remove_leftover(run: &Path) -> io::Result<()> {
+    /// Where the one of an earlier daemon is, if there is one.
+    pub(super) fn of_leftover(run: &Path) -> io::Result<Option<PathBuf>> {
         match hierarchy().and_then(|root| path_for(&root, run)) {
-            Ok(path) => remove(&path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(path) => Ok(Some(path).filter(|path| path.exists())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes the one of an earlier daemon. Does nothing where there is none.
+    pub(super) fn remove_leftover(run: &Path) -> io::Result<()> {
+        Self::of_leftover(run)?.map_or(Ok(()), |path| remove(&path))
     }
 }
 

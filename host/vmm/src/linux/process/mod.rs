@@ -3,6 +3,7 @@
 
 mod cgroup;
 mod clone;
+mod files;
 mod sockets;
 
 use std::ffi::CString;
@@ -40,6 +41,10 @@ impl Hypervisor for Process {
     }
 
     fn end_leftover(&self, spec: &MachineSpec) -> Result<(), BootError> {
+        // Whoever served its folders was the earlier daemon.
+        Cgroup::of_leftover(&spec.run)
+            .and_then(|cgroup| cgroup.map_or(Ok(()), |cgroup| files::abort(&cgroup)))
+            .map_err(|cause| step("end the shared folders of an earlier machine", cause))?;
         leftover::end(&spec.run)?;
         Cgroup::remove_leftover(&spec.run)
             .map_err(|cause| step("remove the cgroup of an earlier machine", cause))
