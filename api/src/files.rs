@@ -5,6 +5,8 @@
 //!    │ ── token, 32 bytes ─────────────────────► │   good for one stream of one share
 //!    │ ── replayer's thread, u32 ──────────────► │
 //!    │ ◄───────────────────────── READY, 1 byte  │   the folder can be served
+//!    │ ◄────────────── or READY_FOR_DEVICE       │   the same, and the host reads /dev/fuse itself
+//!    │ ── DEVICE, and the descriptor ──────────► │   once it is mounted; no requests and replies from here on
 //!    │ ══ requests of /dev/fuse ═══════════════► │   as the kernel writes them
 //!    │ ◄══ replies, notifications ══════════════ │   as the kernel reads them
 //!    │ ◄── announcement ──────────────────────── │   a change on the computer, after its notifications
@@ -20,6 +22,10 @@ use serde::{Deserialize, Serialize};
 
 /// Says that the token was good.
 pub const READY: u8 = 1;
+/// Says so too, where the stream is a Unix socket: the host wants the device, and takes requests from it itself.
+pub const READY_FOR_DEVICE: u8 = 3;
+/// The byte that the descriptor of `/dev/fuse` comes with (`SCM_RIGHTS`).
+pub const DEVICE: u8 = 4;
 /// Of a relayed socket, in the place of the thread: the stream that lasts as long as the share.
 pub const RELAY_CONTROL: u32 = 0;
 /// Of a relayed socket: a stream that becomes a connection to it.
@@ -41,6 +47,8 @@ pub const DONE: u32 = 0x4000_0002;
 /// Announcements and notifications that the pump keeps at most. The host has one announcement on its way at a time,
 /// and waits with others while so many notifications may be unread.
 pub const MOST_ANNOUNCED: usize = 4096;
+/// Folders that the pump may be asked to list at once, beside what is announced.
+pub const MOST_LISTED: usize = 64;
 
 /// Something that was changed on the computer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

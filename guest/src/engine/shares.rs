@@ -279,7 +279,8 @@ fn prepare(folder: &Path, kind: SharedKind) -> io::Result<()> {
 fn clear(folder: &Path) -> io::Result<()> {
     let place = folder.join(PLACE);
     loop {
-        match unmount(&place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        // By force: whoever still asks for something gets an error, also in other mount namespaces.
+        match unmount(&place, UnmountFlags::FORCE | UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
             Ok(()) => {}
             // Nothing is mounted there, or nothing is there at all.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => break,

@@ -1,4 +1,5 @@
-//! The pump's four threads: requests one way, replies the other, and two for what the kernel may make wait.
+//! The pump's threads: requests one way, replies the other, and one for what the kernel may make wait. Where the host
+//! has the device itself, there are neither requests nor replies here.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -7,13 +8,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use holm_api::files::{
-    Announcement, BEGIN, DONE, FromHost, LONGEST_MESSAGE, REPLY_HEADER, acknowledge, from_host, length,
+    Announcement, BEGIN, Change, DONE, FromHost, LONGEST_MESSAGE, REPLY_HEADER, acknowledge, from_host,
+    length,
 };
 use rustix::io::Errno;
 use socket2::Socket;
 
 use super::replay::replay;
-use super::replayer::Work;
 
 /// Bytes that are read from the stream at once: a whole message and the start of others.
 const BUFFER: usize = LONGEST_MESSAGE + (256 << 10);
@@ -30,8 +31,25 @@ pub(super) struct Together {
 /// What the threads have in common that read and write the device.
 #[derive(Debug)]
 pub(super) struct Shared {
-    device: File,
+    /// `None`: the host has it.
+    device: Option<File>,
     stream: Stream,
+}
+
+/// To whom what the host says is handed.
+pub(super) struct Takers {
+    /// What may wait in the kernel, or changes something there.
+    pub(super) notices: SyncSender<Notice>,
+    /// Folders to be listed, and under which number.
+    pub(super) lists: SyncSender<(u64, Vec<u8>)>,
+}
+
+/// What the replayer does, one after the other.
+pub(super) struct Replays {
+    /// What is to be replayed, and under which number.
+    pub(super) replays: SyncSender<(u64, Announcement)>,
+    /// Tells of each that it was.
+    pub(super) replayed: Receiver<()>,
 }
 
 /// A thread's own descriptor of the stream to the host.
@@ -63,13 +81,14 @@ impl Stream {
         Self { socket, together }
     }
 
-    fn send(&self, message: &[u8]) -> io::Result<()> {
+    /// Writes a message.
+    pub(super) fn send(&self, message: &[u8]) -> io::Result<()> {
         let _turn = lock(&self.together.writing);
         (&self.socket).write_all(message)
     }
 
     /// The thread's last act.
-    fn end(&self, who: &str, result: &io::Result<()>) {
+    pub(super) fn end(&self, who: &str, result: &io::Result<()>) {
         if let Err(error) = result {
             tracing::warn!("a share ends: {who}: {error}");
         }
@@ -81,8 +100,13 @@ impl Stream {
 }
 
 impl Shared {
-    pub(super) fn new(device: File, stream: Stream) -> Self {
+    pub(super) fn new(device: Option<File>, stream: Stream) -> Self {
         Self { device, stream }
+    }
+
+    /// The device, if it is here.
+    fn device(&self) -> io::Result<&File> {
+        self.device.as_ref().ok_or_else(|| io::Error::other("the device is the host's"))
     }
 }
 
@@ -92,42 +116,43 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// From the kernel to the host, until the mount is gone.
 pub(super) fn requests(shared: &Shared) -> io::Result<()> {
-    let mut buffer = vec![0; LONGEST_MESSAGE];
-    let result = loop {
-        match (&shared.device).read(&mut buffer) {
-            Ok(count) => {
-                if let Err(error) = shared.stream.send(&buffer[..count]) {
-                    break Err(error);
-                }
-            }
-            Err(error) => match Errno::from_io_error(&error) {
-                // A request was given up while it was read.
-                Some(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
-                // Unmounted everywhere.
-                Some(Errno::NODEV) => break Ok(()),
-                _ => break Err(error),
-            },
-        }
-    };
+    let result = copy_requests(shared);
     shared.stream.end("requests", &result);
     result
 }
 
+fn copy_requests(shared: &Shared) -> io::Result<()> {
+    let mut device = shared.device()?;
+    let mut buffer = vec![0; LONGEST_MESSAGE];
+    loop {
+        match device.read(&mut buffer) {
+            Ok(count) => shared.stream.send(&buffer[..count])?,
+            Err(error) => match Errno::from_io_error(&error) {
+                // A request was given up while it was read.
+                Some(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
+                // Unmounted everywhere.
+                Some(Errno::NODEV) => return Ok(()),
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
 /// From the host to the kernel, until the stream ends.
-pub(super) fn replies(shared: &Shared, notices: &SyncSender<Notice>) -> io::Result<()> {
-    let result = copy_replies(shared, notices);
+pub(super) fn replies(shared: &Shared, takers: &Takers) -> io::Result<()> {
+    let result = copy_replies(shared, takers);
     shared.stream.end("replies", &result);
     result
 }
 
-fn copy_replies(shared: &Shared, notices: &SyncSender<Notice>) -> io::Result<()> {
+fn copy_replies(shared: &Shared, takers: &Takers) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let (mut start, mut end) = (0, 0);
     loop {
         while let Some(length) = length(&buffer[start..end], REPLY_HEADER).map_err(io::Error::other)?
             && start + length <= end
         {
-            pass_on(shared, notices, &buffer[start..start + length])?;
+            pass_on(shared, takers, &buffer[start..start + length])?;
             start += length;
         }
         buffer.copy_within(start..end, 0);
@@ -142,13 +167,20 @@ fn copy_replies(shared: &Shared, notices: &SyncSender<Notice>) -> io::Result<()>
     }
 }
 
-fn pass_on(shared: &Shared, notices: &SyncSender<Notice>, message: &[u8]) -> io::Result<()> {
+fn pass_on(shared: &Shared, takers: &Takers, message: &[u8]) -> io::Result<()> {
     let notice = match from_host(message).map_err(io::Error::other)? {
         FromHost::Reply(reply) => return to_kernel(shared, reply),
+        FromHost::Announcement(number, Announcement { path, change: Change::Listed }) => {
+            return hand_over(&takers.lists, (number, path));
+        }
         FromHost::Notification(notification) => Notice::Notification(notification.to_vec()),
         FromHost::Announcement(number, announcement) => Notice::Announcement(number, announcement),
     };
-    match notices.try_send(notice) {
+    hand_over(&takers.notices, notice)
+}
+
+fn hand_over<T>(to: &SyncSender<T>, what: T) -> io::Result<()> {
+    match to.try_send(what) {
         Ok(()) => Ok(()),
         // Waiting here could be for ever: the other thread may wait for a reply.
         Err(TrySendError::Full(_)) => Err(io::Error::other("the host announces more than it may")),
@@ -159,7 +191,7 @@ fn pass_on(shared: &Shared, notices: &SyncSender<Notice>, message: &[u8]) -> io:
 /// What the kernel does not take concerns one request.
 fn to_kernel(shared: &Shared, message: &[u8]) -> io::Result<()> {
     // It takes a message as a whole or not at all.
-    match rustix::io::write(&shared.device, message) {
+    match rustix::io::write(shared.device()?, message) {
         // Whoever asked was killed; or the file is unknown to the kernel.
         Ok(_) | Err(Errno::NOENT | Errno::INTR) => Ok(()),
         Err(Errno::INVAL) => {
@@ -171,7 +203,7 @@ fn to_kernel(shared: &Shared, message: &[u8]) -> io::Result<()> {
 }
 
 /// Notifications and announcements in their order, those by this thread, these by the replayer.
-pub(super) fn notices(shared: &Shared, notices: &Receiver<Notice>, replayer: &Work) -> io::Result<()> {
+pub(super) fn notices(shared: &Shared, notices: &Receiver<Notice>, replayer: &Replays) -> io::Result<()> {
     let gone = || io::Error::other("the replayer is gone");
     let result = (|| {
         while let Ok(notice) = notices.recv() {

@@ -2,12 +2,15 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, fstat, open};
+use holm_api::files::DEVICE;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fstat, open, statx};
 use rustix::mount::{MountFlags, UnmountFlags, mount as mount_at, unmount as unmount_at};
+use socket2::Socket;
 
 /// Of a read in one message; the host is asked for no more.
 const LARGEST_READ: usize = 1 << 20;
@@ -32,6 +35,15 @@ pub(super) fn mount(device: BorrowedFd<'_>, at: &Path, is_folder: bool) -> io::R
     Ok(mount_at("holm", at, "fuse.holm", flags, options.as_c_str())?)
 }
 
+/// Gives the device to the host, which alone has it from then on: it ends with the host's daemon.
+pub(super) fn hand_over(socket: &Socket, device: File) -> io::Result<()> {
+    let descriptors = [device.as_raw_fd()];
+    let message = [ControlMessage::ScmRights(&descriptors)];
+    let byte = [IoSlice::new(&[DEVICE])];
+    sendmsg::<()>(socket.as_raw_fd(), &byte, &message, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
 /// Takes it away again; what is left of it in other mount namespaces answers with errors.
 pub(super) fn unmount(at: &Path) {
     if let Err(error) = unmount_at(at, UnmountFlags::DETACH) {
@@ -45,6 +57,12 @@ pub(super) fn abort(at: &Path) {
     if let Err(error) = unmount_at(at, UnmountFlags::FORCE) {
         tracing::debug!("{}: {error}", at.display());
     }
+}
+
+/// What tells the mount from others that are or were at the place. Nobody is asked for it.
+pub(super) fn number(at: &Path) -> io::Result<(u32, u32)> {
+    let found = statx(CWD, at, AtFlags::STATX_DONT_SYNC | AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)?;
+    Ok((found.stx_dev_major, found.stx_dev_minor))
 }
 
 /// The root, of which nothing is asked yet.

@@ -25,9 +25,6 @@ pub(super) fn replay(
         None => (root.as_fd().try_clone_to_owned()?, OsStr::new("")),
         Some(name) => (folder(&root, path.parent().unwrap_or(Path::new("")))?, name),
     };
-    if announcement.change == Change::Listed {
-        return list(&root, path);
-    }
     let target = match &announcement.change {
         Change::Renamed(to) => {
             let to = Path::new(OsStr::from_bytes(to));
@@ -65,7 +62,7 @@ pub(super) fn replay(
             }
             Ok(rustix::fs::openat(&folder, name, flags, Mode::empty()).map(drop)?)
         }
-        // Nothing was changed.
+        // Nothing was changed; listing is another's.
         Change::Listed | Change::Nothing => Ok(()),
     }
 }
@@ -76,21 +73,6 @@ fn folder(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     Ok(openat2(root, path, flags, Mode::empty(), within)?)
-}
-
-/// Reads a folder to its end, so that the kernel knows what is in it.
-fn list(root: impl AsFd, path: &Path) -> io::Result<()> {
-    let folder = folder(root, path)?;
-    let opened = rustix::fs::openat(
-        &folder,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    for entry in rustix::fs::Dir::new(opened)? {
-        entry?;
-    }
-    Ok(())
 }
 
 fn create(folder: &OwnedFd, name: &OsStr, kind: Kind) -> io::Result<()> {
@@ -147,7 +129,6 @@ mod tests {
         assert_eq!(seconds(&file), (1, 3));
         replay("sub/a", Change::Written).unwrap();
         replay("sub/a", Change::Renamed(b"sub/b".to_vec())).unwrap();
-        replay("sub", Change::Listed).unwrap();
         replay("sub/b", Change::Removed(Kind::File)).unwrap();
         replay("sub", Change::Removed(Kind::Folder)).unwrap();
         assert!(!folder.path().join("sub").exists());

@@ -140,7 +140,7 @@ impl Serve for Requests {
             }
             Ask::CheckPath(path) => self.look(move |shares| shares.check(&path).map(|()| Answer::Done)).await,
             Ask::Share(wish) => self.look(move |shares| shares.share(wish).map(Answer::Shared)).await,
-            Ask::Unshare(user) => Answer::Ended(self.shares.unshare(&user)),
+            Ask::Unshare(user) => Answer::Ended(self.shares.unshare(&user).await),
             Ask::Which(asked) => Answer::Ended(self.shares.ended(asked)),
         }
     }

@@ -11,6 +11,7 @@
 //! last one's end closes the stream, and whoever still has it mounted gets an error. Who comes when a folder has been
 //! removed and made again, or something was mounted over it, gets the new one, and the others keep what they have.
 
+mod device;
 mod news;
 mod open;
 mod path;
@@ -27,6 +28,7 @@ pub(super) use port::serve;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use holm_api::ContainerId;
 use holm_api::link::Token;
@@ -34,6 +36,7 @@ use holm_api::services::{self, ShareId, Shared, SharedKind, User};
 use holm_files::{Counts, Server};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch as signal;
+use tokio::time::timeout;
 
 use super::token;
 use open::Found;
@@ -41,6 +44,8 @@ use path::HostKind;
 
 /// Shares at once; each is a few threads and a stream.
 const MOST_SHARES: usize = 1024;
+/// For a share's files to be closed. A disk that hangs must not keep a container from its end.
+const LET_GO: Duration = Duration::from_secs(5);
 
 /// What this computer shares with its machine.
 #[derive(Default)]
@@ -144,9 +149,20 @@ impl Shares {
         Ok(Shared { share: id, kind, token })
     }
 
-    /// Takes back what was shared with a user; the shares that nobody uses any more.
-    pub(super) fn unshare(&self, user: &User) -> Vec<ShareId> {
-        self.table().retain(|other| other != user)
+    /// Takes back what was shared with a user; the shares that nobody uses any more. Nothing of them is open then, so
+    /// that whoever learns of a container's end can unmount what it had.
+    pub(super) async fn unshare(&self, user: &User) -> Vec<ShareId> {
+        let ended = self.table().retain(|other| other != user);
+        let let_go = async {
+            for (_, ends) in &ended {
+                // Its streams have a receiver each for as long as they hold anything.
+                ends.closed().await;
+            }
+        };
+        if timeout(LET_GO, let_go).await.is_err() {
+            tracing::warn!("a shared folder that nobody uses any more is still being read or written");
+        }
+        ended.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Takes back what was shared with other containers than these, and for looks.
@@ -241,13 +257,14 @@ impl Table {
         id
     }
 
-    fn retain(&mut self, keep: impl Fn(&User) -> bool) -> Vec<ShareId> {
+    /// Those that have no user any more, with what their streams listen to.
+    fn retain(&mut self, keep: impl Fn(&User) -> bool) -> Vec<(ShareId, signal::Sender<bool>)> {
         let mut ended = Vec::new();
         self.shares.retain(|id, share| {
             share.users.retain(&keep);
             if share.users.is_empty() {
-                ended.push(*id);
                 share.ends.send_replace(true);
+                ended.push((*id, share.ends.clone()));
             }
             !share.users.is_empty()
         });
@@ -296,8 +313,8 @@ mod tests {
         shares.share(services::Share { user, path, read_only, creates: false }).unwrap()
     }
 
-    #[test]
-    fn a_path_is_one_share_for_all_who_want_it_in_the_same_way() {
+    #[tokio::test]
+    async fn a_path_is_one_share_for_all_who_want_it_in_the_same_way() {
         let folder = tempfile::tempdir().unwrap();
         let shares = Shares::default();
         let one = share(&shares, folder.path(), false, user(1, 0));
@@ -306,9 +323,30 @@ mod tests {
         assert_eq!(one.share, two.share);
         assert_ne!(one.share, three.share);
         assert!(shares.has_overlap(one.share, folder.path()));
-        assert_eq!(shares.unshare(&user(1, 0)), []);
-        assert_eq!(shares.unshare(&user(2, 0)), [one.share, three.share]);
+        assert_eq!(shares.unshare(&user(1, 0)).await, []);
+        assert_eq!(shares.unshare(&user(2, 0)).await, [one.share, three.share]);
         assert_eq!(shares.ended(vec![one.share]), [one.share]);
+    }
+
+    #[tokio::test]
+    async fn a_share_is_over_when_its_stream_holds_nothing_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let shares = Shares::default();
+        let token = share(&shares, folder.path(), false, user(1, 0)).token.unwrap();
+        let mut serving = shares.admit(&token.0).unwrap();
+        let order = Mutex::new(Vec::new());
+        let unshare = async {
+            shares.unshare(&user(1, 0)).await;
+            order.lock().unwrap().push("told");
+        };
+        let serve = async {
+            serving.ends.wait_for(|ends| *ends).await.unwrap();
+            tokio::task::yield_now().await;
+            order.lock().unwrap().push("closed");
+            drop(serving);
+        };
+        tokio::join!(unshare, serve);
+        assert_eq!(*order.lock().unwrap(), ["closed", "told"]);
     }
 
     #[test]

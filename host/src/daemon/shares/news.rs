@@ -199,7 +199,7 @@ impl Subject<'_> {
         let name = bytes(Path::new(self.name));
         if matches!(change, Change::Created(_)) {
             // Somebody in the guest may have looked meanwhile; then it could not be made again.
-            self.pipe.send(&forget_name(self.node.0, &name))?;
+            self.pipe.notify(&forget_name(self.node.0, &name))?;
         }
         let former = match (&change, &target) {
             (Change::Removed(_), _) => self.pipe.server().former(self.node, &name),

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holm_api::files::READY;
+use holm_api::files::{READY, READY_FOR_DEVICE};
 use holm_api::link::Token;
 use holm_api::services::SharedKind;
 use holm_files::{Access, Options, Owner, Ownership, Root, Server};
@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::news::Watcher;
-use super::{Admitted, Shares, relay, stream};
+use super::stream::Source;
+use super::{Admitted, Shares, device, relay, stream};
 use crate::os;
 
 /// A stream that does not say what it is within this time is closed.
@@ -98,10 +99,14 @@ async fn serve_files(
     };
     let (server, outgoing) = Server::new(root, options, watcher.clone());
     shares.attach(id, Some(server.clone()));
-    timeout(DEADLINE, stream.write_all(&[READY])).await??;
+    let (ready, source) = match device::takes_device(&stream) {
+        true => (READY_FOR_DEVICE, Source::Device),
+        false => (READY, Source::Copied),
+    };
+    timeout(DEADLINE, stream.write_all(&[ready])).await??;
     let overlapped = (shares.clone(), path);
     let overlaps = move || overlapped.0.has_overlap(id, &overlapped.1);
-    stream::serve(stream, (server, outgoing), watcher, replayer, overlaps, ends).await
+    stream::serve((stream, source), (server, outgoing), watcher, replayer, overlaps, ends).await
 }
 
 #[cfg(test)]

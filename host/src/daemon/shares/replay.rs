@@ -32,12 +32,16 @@ mod opcode {
     pub(super) const READDIRPLUS: u32 = 44;
 }
 
-/// What the replayer has open is nothing; the server gives no such number.
+/// What the replayer has open is nothing; the server gives no such numbers. The second one of a file that others have
+/// open so that the kernel reads it by itself.
 const NO_FILE: u64 = u64::MAX;
+const NO_FILE_AMONG_OTHERS: u64 = u64::MAX - 1;
 /// Nodes from here on are of names that are gone; the server never gets so far.
 const GONE: u64 = 1 << 63;
-/// `FOPEN_KEEP_CACHE` and `FOPEN_NOFLUSH`.
-const KEEP_CACHE_NO_FLUSH: u32 = 1 << 1 | 1 << 5;
+/// `FOPEN_DIRECT_IO`, which is in nobody's way, and `FOPEN_NOFLUSH`.
+const OPENED: u32 = 1 | 1 << 5;
+/// `FOPEN_PASSTHROUGH`.
+const PASSTHROUGH: u32 = 1 << 7;
 /// Bytes of `struct fuse_entry_out`, and where in it the mode is.
 const ENTRY: usize = 128;
 const ENTRY_MODE: usize = 100;
@@ -88,6 +92,10 @@ pub(super) enum Verdict {
     Answer(Vec<u8>),
     /// The server answers with this node, and where it does not know it any more, this is the answer.
     Former(NodeId, Vec<u8>),
+    /// Opened, as others have this node open.
+    Opened(NodeId),
+    /// One that was opened so is closed, and this is the answer.
+    Closed(NodeId, Vec<u8>),
     /// It wants none.
     Nothing,
 }
@@ -139,6 +147,11 @@ impl Replay {
         let _ = done.wait_for(|_| !self.state().announced.contains_key(&number)).await;
     }
 
+    /// Whether the replayer asks.
+    pub(super) fn is_of_replayer(&self, request: &[u8]) -> bool {
+        self.thread != 0 && number(request, 32) == Some(self.thread)
+    }
+
     /// Looks at every request before the server does, and may change it.
     pub(super) fn look(&self, request: &mut Vec<u8>) -> Verdict {
         let (Some(code), Some(node)) = (number(request, 4), long(request, 16)) else {
@@ -148,18 +161,18 @@ impl Replay {
             opcode::RELEASE | opcode::FLUSH if long(request, REQUEST_HEADER) == Some(NO_FILE) => {
                 return answer(request, 0, &[]);
             }
+            opcode::RELEASE if long(request, REQUEST_HEADER) == Some(NO_FILE_AMONG_OTHERS) => {
+                return Verdict::Closed(NodeId(node), answered(request, 0, &[]));
+            }
             opcode::FORGET if node >= GONE => return Verdict::Nothing,
             _ => {}
         }
-        if self.thread == 0 || number(request, 32) != Some(self.thread) {
+        if !self.is_of_replayer(request) {
             return Verdict::Server;
         }
         let window = self.state().current.clone();
         match code {
-            opcode::OPEN => {
-                let flags = KEEP_CACHE_NO_FLUSH.to_le_bytes();
-                answer(request, 0, &[&NO_FILE.to_le_bytes()[..], &flags, &[0; 4]].concat())
-            }
+            opcode::OPEN => Verdict::Opened(NodeId(node)),
             opcode::LOOKUP => match window {
                 Some(window) => lookup(request, node, &window),
                 None => by_nobody(request),
@@ -241,11 +254,24 @@ fn gone(request: &[u8], kind: Kind) -> [u8; ENTRY] {
 }
 
 fn answer(request: &[u8], error: i32, body: &[u8]) -> Verdict {
+    Verdict::Answer(answered(request, error, body))
+}
+
+fn answered(request: &[u8], error: i32, body: &[u8]) -> Vec<u8> {
     let length = (REPLY_HEADER + body.len()) as u32;
     let unique = long(request, 8).unwrap_or_default();
-    Verdict::Answer(
-        [&length.to_le_bytes()[..], &(-error).to_le_bytes(), &unique.to_le_bytes(), body].concat(),
-    )
+    [&length.to_le_bytes()[..], &(-error).to_le_bytes(), &unique.to_le_bytes(), body].concat()
+}
+
+/// A file that the replayer opens: nothing. `among` is the number by which others have it open.
+pub(super) fn opened(request: &[u8], among: Option<u32>) -> Vec<u8> {
+    let (file, flags) = match among {
+        Some(_) => (NO_FILE_AMONG_OTHERS, OPENED | PASSTHROUGH),
+        None => (NO_FILE, OPENED),
+    };
+    let among = among.unwrap_or_default();
+    let body = [&file.to_le_bytes()[..], &flags.to_le_bytes(), &among.to_le_bytes()].concat();
+    answered(request, 0, &body)
 }
 
 /// Forgets what the kernel knows of a name (`FUSE_NOTIFY_INVAL_ENTRY`).
@@ -393,10 +419,14 @@ mod tests {
     #[test]
     fn a_file_that_the_replayer_opens_is_none() {
         let replay = begun(Change::Written, None);
-        let opened = replay.look(&mut request(14, 5, THREAD, &[0; 8]));
-        assert_eq!(error(&opened), 0);
-        let released = replay.look(&mut request(18, 5, 0, &[&NO_FILE.to_le_bytes()[..], &[0; 16]].concat()));
-        assert_eq!(error(&released), 0);
+        let mut open = request(14, 5, THREAD, &[0; 8]);
+        assert_eq!(replay.look(&mut open), Verdict::Opened(NodeId(5)));
+        let release = |opened: &[u8]| {
+            let file = &opened[REPLY_HEADER..REPLY_HEADER + 8];
+            replay.look(&mut request(18, 5, 0, &[file, &[0; 16]].concat()))
+        };
+        assert_eq!(error(&release(&opened(&open, None))), 0);
+        assert!(matches!(release(&opened(&open, Some(9))), Verdict::Closed(NodeId(5), _)));
         assert_eq!(replay.look(&mut request(18, 5, 0, &[0; 24])), Verdict::Server);
     }
 

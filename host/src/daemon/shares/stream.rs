@@ -1,5 +1,6 @@
 //! One share's stream: requests are taken off it and answered by a few threads, each of which writes its reply
-//! itself; what the server says unasked has threads of its own.
+//! itself; what the server says unasked has threads of its own. Where the pump hands `/dev/fuse` over, requests are
+//! taken off that instead, and the stream carries announcements alone.
 //!
 //! One thread at a time waits for the next request. As soon as it has it, another one waits in its place, and where
 //! none is free another one is made: a disk that hangs holds up what asks for it and nothing else.
@@ -11,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use holm_api::files::{
-    Announcement, BEGIN, Change, DONE, LONGEST_MESSAGE, MOST_ANNOUNCED, REQUEST_HEADER, announce, length,
+    Announcement, BEGIN, Change, DONE, LONGEST_MESSAGE, MOST_ANNOUNCED, MOST_LISTED, REQUEST_HEADER,
+    announce, length,
 };
 use holm_files::{Message, Outgoing, Server};
 use holm_vmm::Stream;
@@ -19,22 +21,21 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::device::{Device, Turn};
 use super::news::{self, Watcher};
-use super::replay::{Replay, Verdict, Window, folders, opcode_of, tells_of_folders};
+use super::replay::{Replay, Verdict, Window, folders, opcode_of, opened, tells_of_folders};
 use super::wire::{End, Input, Output, Wire};
 
 /// Requests that are done at once: more wait on the stream.
 const MOST_THREADS: usize = 12;
-/// Those that say what nobody asked.
-const UNASKED: usize = 2;
+/// Those that say what nobody asked, and the one that hears what the pump says beside its requests.
+const OTHERS: usize = 3;
 /// For one change to be done again. Whoever waits in the folder may hold it up.
 const REPLAY_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes read off the stream at once; a larger message is read to where it belongs.
 const BUFFER: usize = 128 << 10;
 /// Notifications sent before the pump has to say that it has read them.
 const UNREAD: u64 = MOST_ANNOUNCED as u64 / 4;
-/// Folders that the pump may be asked to list at once.
-const MOST_LISTED: usize = 64;
 
 /// What the threads have in common.
 pub(super) struct Pipe {
@@ -44,6 +45,8 @@ pub(super) struct Pipe {
     reader: Mutex<Reader>,
     writer: Mutex<Output>,
     end: End,
+    /// Where requests come from, if not from the stream.
+    device: Option<Device>,
     /// Threads that answer requests, and those of them that have none to answer.
     threads: AtomicUsize,
     free: AtomicUsize,
@@ -62,21 +65,42 @@ struct Reader {
     end: usize,
 }
 
+/// Where requests come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The stream, onto which the pump copies them.
+    Copied,
+    /// The device, which the pump hands over.
+    Device,
+}
+
 /// How a thread has ended.
 type Tell = mpsc::Sender<io::Result<()>>;
 
 /// Serves until either end is gone, or `ends` says so.
 pub(super) async fn serve(
-    stream: Stream,
+    (stream, source): (Stream, Source),
     (server, outgoing): (Arc<Server>, Outgoing),
     watcher: Arc<Watcher>,
     replayer: u32,
     overlaps: impl Fn() -> bool + Send + 'static,
     mut ends: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let Wire { input, output, end } = Wire::new(stream)?;
+    let wire = Wire::new(stream)?;
+    let device = match (source, wire.socket()) {
+        (Source::Device, Some(socket)) => {
+            let socket = socket.try_clone()?;
+            let received = tokio::task::spawn_blocking(move || Device::receive(&socket));
+            Some(received.await.map_err(io::Error::other)??)
+        }
+        _ => None,
+    };
+    let Wire { input, output, end } = wire;
     let reader = Reader { input, buffer: vec![0; BUFFER], start: 0, end: 0 };
     server.set_replayer(Some(replayer));
+    if let Some(device) = &device {
+        server.set_backing(device.backing()?);
+    }
     let pipe = Arc::new(Pipe {
         server,
         watcher,
@@ -84,6 +108,7 @@ pub(super) async fn serve(
         reader: Mutex::new(reader),
         writer: Mutex::new(output),
         end,
+        device,
         threads: AtomicUsize::new(0),
         free: AtomicUsize::new(0),
         handle: Handle::current(),
@@ -92,9 +117,20 @@ pub(super) async fn serve(
         unread: AtomicU64::new(0),
     });
     let closed = Closed(pipe.clone());
-    let (tell, mut ended) = mpsc::channel(MOST_THREADS + UNASKED);
-    spawn("files said", &pipe, &tell, move |pipe, _| pipe.say(&outgoing))?;
-    spawn("files news", &pipe, &tell, move |pipe, _| news::tell(pipe, &overlaps))?;
+    let (tell, mut ended) = mpsc::channel(MOST_THREADS + OTHERS);
+    let unasked = Arc::new(Unasked(pipe.clone()));
+    let telling = unasked.clone();
+    spawn("files said", &pipe, &tell, move |pipe, _| {
+        let _unasked = unasked;
+        pipe.say(&outgoing)
+    })?;
+    spawn("files news", &pipe, &tell, move |pipe, _| {
+        let _unasked = telling;
+        news::tell(pipe, &overlaps)
+    })?;
+    if pipe.device.is_some() {
+        spawn("files heard", &pipe, &tell, |pipe, _| pipe.hear())?;
+    }
     hire(&pipe, &tell)?;
     drop(tell);
 
@@ -120,6 +156,17 @@ impl Drop for Closed {
     }
 }
 
+/// Those that say what nobody asked. What they say may wait in the kernel for a reply, so who replies ends after them.
+struct Unasked(Arc<Pipe>);
+
+impl Drop for Unasked {
+    fn drop(&mut self) {
+        if let Some(device) = &self.0.device {
+            device.end();
+        }
+    }
+}
+
 fn spawn(
     name: &str,
     pipe: &Arc<Pipe>,
@@ -129,6 +176,8 @@ fn spawn(
     let (pipe, tell) = (pipe.clone(), tell.clone());
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         let result = run(&pipe, &tell);
+        // Whoever hears of the last one finds nothing of the share held any more.
+        drop(pipe);
         // There is a place for each thread's.
         let _ = tell.try_send(result);
     })?;
@@ -151,7 +200,8 @@ fn hire(pipe: &Arc<Pipe>, tell: &Tell) -> io::Result<()> {
 /// Answers requests until the stream's end.
 fn work(pipe: &Arc<Pipe>, tell: &Tell) -> io::Result<()> {
     let (mut request, mut reply) = (Vec::new(), Vec::new());
-    while pipe.next(&mut request)? {
+    let turn = pipe.device.as_ref().map(Device::turn).transpose()?;
+    while pipe.next(turn.as_ref(), &mut request)? {
         if pipe.free.fetch_sub(1, Ordering::Relaxed) == 1
             && let Err(error) = hire(pipe, tell)
         {
@@ -217,20 +267,44 @@ impl Pipe {
         let _ = stop.wait_for(|stop| *stop).await;
     }
 
-    /// Writes a message.
-    pub(super) fn send(&self, message: &[u8]) -> io::Result<()> {
+    /// Has the kernel heed a notification.
+    pub(super) fn notify(&self, message: &[u8]) -> io::Result<()> {
+        match &self.device {
+            Some(device) => device.notify(message),
+            None => self.send(message),
+        }
+    }
+
+    fn reply(&self, message: &[u8]) -> io::Result<()> {
+        match &self.device {
+            Some(device) => device.reply(message),
+            None => self.send(message),
+        }
+    }
+
+    /// Writes a message to the pump.
+    fn send(&self, message: &[u8]) -> io::Result<()> {
         let mut writer = lock(&self.writer);
         writer.write_all(message)?;
         writer.flush()
     }
 
     fn answer(&self, request: &mut Vec<u8>, reply: &mut Vec<u8>) -> io::Result<()> {
+        if self.device.is_some() && self.replay.is_of_replayer(request) {
+            // It has said what it is about before it asked, but elsewhere.
+            self.catch_up()?;
+        }
         match self.replay.look(request) {
             Verdict::Nothing => Ok(()),
-            Verdict::Answer(answer) => self.send(&answer),
+            Verdict::Answer(answer) => self.reply(&answer),
             Verdict::Former(node, otherwise) => {
                 let known = self.server.find_former(request, node, reply);
-                self.send(if known { &*reply } else { &otherwise })
+                self.reply(if known { &*reply } else { &otherwise })
+            }
+            Verdict::Opened(node) => self.reply(&opened(request, self.server.join(node))),
+            Verdict::Closed(node, answer) => {
+                self.server.leave(node);
+                self.reply(&answer)
             }
             Verdict::Server => {
                 let code = opcode_of(request);
@@ -241,37 +315,76 @@ impl Pipe {
                         self.watcher.know(&self.server, node);
                     }
                 }
-                self.send(reply)?;
+                self.reply(reply)?;
                 drop(answered);
                 Ok(())
             }
         }
     }
 
-    /// The next request; `false` at the stream's end. Acknowledgements are taken in their order.
-    fn next(&self, request: &mut Vec<u8>) -> io::Result<bool> {
+    /// The next request; `false` at the end. Acknowledgements are taken in their order.
+    fn next(&self, turn: Option<&Turn>, request: &mut Vec<u8>) -> io::Result<bool> {
+        if let (Some(device), Some(turn)) = (&self.device, turn) {
+            return device.next(turn, request);
+        }
         let mut reader = lock(&self.reader);
         while reader.take(request)? {
-            let number = request.get(8..).and_then(|bytes| bytes.first_chunk());
-            let number = number.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-            match opcode_of(request) {
-                BEGIN => self.replay.begin(number),
-                DONE => self.replay.finish(number),
-                _ => return Ok(true),
+            if !self.acknowledged(request) {
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// What the replayer says of itself; `false` where it is something else.
+    fn acknowledged(&self, message: &[u8]) -> bool {
+        let number = message.get(8..).and_then(|bytes| bytes.first_chunk());
+        let number = number.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        match opcode_of(message) {
+            BEGIN => self.replay.begin(number),
+            DONE => self.replay.finish(number),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Hears what the pump says beside the device, until it ends.
+    fn hear(&self) -> io::Result<()> {
+        while let Some(device) = &self.device {
+            device.pump_says(None)?;
+            if !self.catch_up()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all that the pump has said so far; `false` at the stream's end.
+    fn catch_up(&self) -> io::Result<bool> {
+        let Some(device) = &self.device else { return Ok(false) };
+        let mut reader = lock(&self.reader);
+        let mut message = Vec::new();
+        while reader.has_more() || device.pump_says(Some(Duration::ZERO))? {
+            if !reader.take(&mut message)? {
+                return Ok(false);
+            }
+            if !self.acknowledged(&message) {
+                return Err(io::Error::other("a request came over the stream beside the device"));
+            }
+        }
+        Ok(true)
     }
 
     /// Sends what the server says unasked.
     fn say(&self, outgoing: &Outgoing) -> io::Result<()> {
         while let Some(message) = outgoing.next() {
             match message {
+                // A reply that had to wait.
+                Message::ToKernel(message) if message.get(8..16) != Some(&[0; 8]) => self.reply(&message)?,
                 Message::ToKernel(message) => {
-                    self.send(&message)?;
-                    // A reply that had to wait is none.
-                    if message.get(8..16) == Some(&[0; 8]) {
-                        self.notified.send_modify(|sent| *sent += 1);
+                    self.notify(&message)?;
+                    self.notified.send_modify(|sent| *sent += 1);
+                    if self.device.is_none() {
                         self.heed_pump()?;
                     }
                 }
@@ -303,6 +416,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reader {
+    /// Whether something was read and not taken.
+    fn has_more(&self) -> bool {
+        self.start < self.end
+    }
+
     /// Takes one message; `false` at the stream's end.
     fn take(&mut self, message: &mut Vec<u8>) -> io::Result<bool> {
         message.clear();

@@ -53,6 +53,14 @@ pub(super) struct Waiting {
 }
 
 impl Wire {
+    /// Where it is one: descriptors may come with it.
+    pub(super) fn socket(&self) -> Option<&Socket> {
+        match &self.input {
+            Input::Socket(socket) => Some(socket),
+            Input::Runtime(..) => None,
+        }
+    }
+
     /// Needs a tokio runtime.
     pub(super) fn new(stream: Stream) -> io::Result<Self> {
         match os::into_socket(stream)? {
