@@ -3,9 +3,10 @@
 //! request. The kernel's own control file system does (Documentation/filesystems/fuse.rst).
 #![cfg_attr(test, expect(unsafe_code, reason = "a thread's own view of mounts has no safe wrapper"))]
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -14,25 +15,39 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 /// What pumps mount.
 const FILE_SYSTEM: &str = "fuse.holm";
 
+/// What processes see. Held, so that no number of a connection becomes another machine's.
+#[derive(Default)]
+struct Seen {
+    namespaces: BTreeMap<u64, File>,
+    connections: BTreeSet<u32>,
+}
+
 /// Ends all requests to the shared folders that processes of the cgroup see, with errors.
 pub(super) fn abort(cgroup: &Path) -> io::Result<()> {
-    let mut connections = BTreeSet::new();
-    find(cgroup, &mut connections);
-    for connection in connections {
-        abort_one(connection)?;
+    let mut seen = Seen::default();
+    seen.look(cgroup);
+    for connection in &seen.connections {
+        abort_one(*connection)?;
     }
     Ok(())
 }
 
-fn find(cgroup: &Path, connections: &mut BTreeSet<u32>) {
-    for process in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {
-        // What cannot be read has gone so far in its end that it waits for nobody.
-        let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
-        connections.extend(mounts.lines().filter_map(connection));
-    }
-    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            find(&entry.path(), connections);
+impl Seen {
+    fn look(&mut self, cgroup: &Path) {
+        for process in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {
+            // What cannot be opened or read has gone so far in its end that it waits for nobody.
+            let Ok(namespace) = File::open(format!("/proc/{process}/ns/mnt")) else { continue };
+            let Ok(number) = namespace.metadata().map(|namespace| namespace.ino()) else { continue };
+            if self.namespaces.insert(number, namespace).is_some() {
+                continue;
+            }
+            let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+            self.connections.extend(mounts.lines().filter_map(connection));
+        }
+        for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.look(&entry.path());
+            }
         }
     }
 }
@@ -60,7 +75,6 @@ fn abort_one(connection: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::os::fd::AsRawFd;
     use std::thread;
 
