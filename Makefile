@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps build image demo test lint cross-check unit mobys-profile fuzz-briefly integration test-full folders bench fuzz clean
+.PHONY: help deps build image demo test lint cross-check unit mobys-profile fuzz-briefly integration test-full folders crashes bench fuzz clean
 # One thing at a time: cargo uses all processors by itself, and output stays readable.
 .NOTPARALLEL:
 
@@ -65,7 +65,7 @@ integration: image ## what a user does, through the built programs and real clie
 	@.ci/deps machine registry test
 	cargo test --locked -p holm-tests
 
-test-full: test fuzz folders bench ## also what is slow: long fuzzing, benchmarks, real servers, a second build of the kernel
+test-full: test fuzz folders crashes bench ## also what is slow: long fuzzing, benchmarks, real servers, a second build of the kernel
 	cargo test --locked -p holm-tests --test compose -- --ignored
 	target/release/holm-vm-image verify
 
@@ -74,6 +74,9 @@ folders: ## POSIX test suite and long coherence test of shared folders
 	cargo install --quiet --locked --root target/tools --target-dir target/tools/build pjdfstest@0.2.2
 	cargo run --locked -p holm-tests --bin holm-pjdfstest -- target/tools/bin/pjdfstest
 	HOLM_COHERENCE_STEPS=20000 cargo test --locked -p holm-tests --test folders
+
+crashes: ## the image store, killed 200 times
+	HOLM_CRASHES=200 cargo test --locked -p holm-tests --test crash
 
 bench: image ## how fast it is, as ratios to what everybody knows
 	@.ci/deps machine registry bench

@@ -6,6 +6,7 @@ mod duration;
 mod id;
 mod reference;
 
+pub mod check;
 pub mod diagnosis;
 pub mod files;
 pub mod link;

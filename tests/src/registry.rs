@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +21,7 @@ const LISTENING: &str = "listening on 127.0.0.1:";
 pub struct Registry {
     process: Child,
     port: u16,
-    _storage: TempDir,
+    storage: Arc<TempDir>,
 }
 
 impl Registry {
@@ -36,9 +37,22 @@ impl Registry {
                  storage: {{ filesystem: {{ rootdirectory: {images:?} }} }}\nhttp: {{ addr: \"127.0.0.1:0\" }}\n"
             ),
         )?;
+        Registry::serve(Arc::new(storage), &[])
+    }
+
+    /// One more with the same images, for whoever lives in the network namespace of a process.
+    pub fn beside(&self, process: u32) -> Result<Registry> {
+        let namespace = format!("--net=/proc/{process}/ns/net");
+        Registry::serve(self.storage.clone(), &["nsenter", &namespace])
+    }
+
+    fn serve(storage: Arc<TempDir>, within: &[&str]) -> Result<Registry> {
+        let config = storage.path().join("config.yml");
         // Through setpriv it gets a parent-death signal: no registry outlives a test that was killed.
         let mut process = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
+            .args(["--pdeathsig", "KILL"])
+            .args(within)
+            .args(["docker-registry", "serve"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -52,7 +66,7 @@ impl Registry {
         };
         // A pipe that nobody reads would stop it when full.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Ok(Registry { process, port, _storage: storage })
+        Ok(Registry { process, port, storage })
     }
 
     /// `localhost:PORT`, as in a reference.

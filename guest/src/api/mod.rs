@@ -9,6 +9,7 @@
 mod absent;
 mod auth;
 mod body;
+mod check;
 mod commit;
 mod containers;
 mod diagnosis;
@@ -60,6 +61,7 @@ fn routes() -> Router<Arc<Engine>> {
         .route("/info", get(info::info))
         .route("/events", get(events::events))
         .route("/commit", axum::routing::post(commit::commit))
+        .route(holm_api::check::PATH, get(check::check))
         .route(holm_api::diagnosis::PATH, get(diagnosis::diagnosis))
         .route("/system/df", get(info::disk_usage))
         .route("/build/prune", post(system::prune_builds))

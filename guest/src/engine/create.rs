@@ -52,8 +52,10 @@ impl Engine {
         let hold = self.images().hold(&image);
         let id = names::new_id()?;
         let name = self.take_name(request.name.as_deref(), &id)?;
+        let platform = request.platform.is_none().then(|| other_platform(&image)).flatten();
         let made = self.make(id.clone(), name.clone(), request, &image).await;
         let (definition, mut warnings) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
+        warnings.extend(platform);
         warnings.extend(ports::warning(&definition.host));
         self.tell_container(&definition, "create", []);
         let container = keeper::spawn(self.clone(), definition, Status::default(), None);
@@ -124,6 +126,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// moby's warning about an image that this machine's processor does not run by itself.
+fn other_platform(image: &Image) -> Option<String> {
+    let (host, offered) = (Platform::host(), image.config().platform());
+    host.fit(&offered).is_none().then(|| {
+        format!(
+            "The requested image's platform ({offered}) does not match the detected host platform ({host}) and no \
+             specific platform was requested"
+        )
+    })
 }
 
 fn definition(

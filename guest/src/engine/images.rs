@@ -117,15 +117,21 @@ impl Engine {
         Ok((removed, reclaimed))
     }
 
-    /// `docker pull`. It is called off when nobody takes its progress any more.
+    /// `docker pull`: of a name without tag and digest, all tags. It is called off when nobody takes its progress any more.
     pub(crate) async fn pull_image(
         &self,
         request: PullRequest,
         progress: mpsc::Sender<PullProgress>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<(), EngineError> {
         let listener = progress.clone();
+        let pull = async {
+            match request.reference.tag().is_none() && request.reference.digest().is_none() {
+                true => self.images().pull_all(request, progress).await,
+                false => self.images().pull(request, progress).await.map(drop),
+            }
+        };
         let pulled = tokio::select! {
-            pulled = self.images().pull(request, progress) => pulled,
+            pulled = pull => pulled,
             () = listener.closed() => Err(PullError::Cancelled),
         };
         drop(listener);

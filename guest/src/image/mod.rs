@@ -15,6 +15,7 @@
 //! layer holds does not depend on what lies under it, so images share layers in whatever order they stack them.
 
 mod blobs;
+mod check;
 mod commit;
 mod config;
 mod download;

@@ -34,6 +34,11 @@ impl Names {
         names
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> &BTreeMap<Reference, Digest> {
+        &self.0
+    }
+
     /// Drops names of images that are not there.
     pub(super) fn retain(&mut self, is_there: impl Fn(&Digest) -> bool) {
         self.0.retain(|_, id| is_there(id));

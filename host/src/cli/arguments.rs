@@ -310,6 +310,8 @@ enum VolumeCommand {
 
 #[derive(Debug, Subcommand)]
 enum SystemCommand {
+    /// See whether all images of the machine are whole
+    Check,
     /// Show docker disk usage
     Df(system::df::Args),
     #[command(hide = true, about = system::dial_stdio::ABOUT)]
@@ -359,6 +361,9 @@ pub(crate) fn dispatch(
         }
         Command::System { command: SystemCommand::DialStdio } => {
             caller.api(async |session| system::dial_stdio::run(session).await)?;
+        }
+        Command::System { command: SystemCommand::Check } => {
+            caller.api(async |session| system::check::run(session).await)?;
         }
         Command::System { command: SystemCommand::Df(args) } => {
             caller.api(async |session| system::df::run(args, session).await)?;

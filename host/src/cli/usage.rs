@@ -40,6 +40,8 @@ pub(crate) fn commands(program: Program) -> Command {
         for ours in ["machine", "daemon", "doctor", "completion"] {
             command = command.mut_subcommand(ours, |command| command.hide(true));
         }
+        command = command
+            .mut_subcommand("system", |group| group.mut_subcommand("check", |command| command.hide(true)));
     }
     flags::as_docker_reads_them(command)
 }

@@ -42,9 +42,11 @@ pub(super) async fn import(
     if source != "-" {
         return download(engine, wish, &source).await;
     }
-    let (tar, _feeding) = body::pieces(request);
-    let id = engine.import_image(tar, wish).await?;
-    Ok(reply::json(StatusCode::OK, &json!({ "status": id.to_string() })))
+    let (tar, feeding) = body::pieces(request);
+    let imported = engine.import_image(tar, wish).await;
+    // A client that still sends reads no answer yet. How the body ends does not matter any more.
+    let _ = feeding.await;
+    Ok(reply::json(StatusCode::OK, &json!({ "status": imported?.to_string() })))
 }
 
 async fn download(engine: Arc<Engine>, wish: ImportRequest, source: &str) -> Result<Response, ApiError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
-use holm_api::{Digest, Reference};
+use holm_api::Reference;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -44,7 +44,7 @@ pub(super) async fn create(
     start(engine, pull).await
 }
 
-/// Without a tag, moby pulls all there are. We refuse that rather than pull something else.
+/// Without a tag, all there are.
 fn wanted(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
     // `pull -a` sends the name with a colon at its end.
     let name = name.strip_suffix(':').unwrap_or(name);
@@ -56,10 +56,7 @@ fn wanted(name: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
     if reference.familiar_name() == "scratch" {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "'scratch' is a reserved name"));
     }
-    match reference.tag().is_none() && reference.digest().is_none() {
-        true => Err(ApiError::not_yet("pull all tags of a repository")),
-        false => Ok(reference),
-    }
+    Ok(reference)
 }
 
 async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiError> {
@@ -78,14 +75,14 @@ async fn start(engine: Arc<Engine>, pull: PullRequest) -> Result<Response, ApiEr
             pieces.send_json(&line(&progress)).await?;
         }
         match finished(pulling).await {
-            Ok(_) => engine.tell_image("pull", &reference, &name),
+            Ok(()) => engine.tell_image("pull", &reference, &name),
             Err(error) => pieces.send_json(&ApiError::from(error).into_line()).await?,
         }
         Ok::<_, Gone>(())
     }))
 }
 
-async fn finished(pulling: JoinHandle<Result<Digest, EngineError>>) -> Result<Digest, EngineError> {
+async fn finished(pulling: JoinHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
     pulling.await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string())))
 }
 
@@ -175,9 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn all_tags_at_once_is_refused() {
-        assert!(wanted("alpine", None).is_err());
-        assert!(wanted("alpine:", None).is_err());
+    fn a_name_alone_means_all_tags() {
+        for name in ["alpine", "alpine:"] {
+            assert_eq!(wanted(name, None).unwrap().tag(), None);
+        }
         assert_eq!(wanted("alpine:3", None).unwrap().familiar(), "alpine:3");
         assert_eq!(wanted("alpine", Some("3")).unwrap().familiar(), "alpine:3");
     }

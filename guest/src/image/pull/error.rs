@@ -43,6 +43,9 @@ pub(crate) enum PullError {
     /// Anything else between us and the registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A registry lists what no tag can be.
+    #[error("invalid tag format: {0:?}")]
+    InvalidTag(String),
     /// The index names no image for this kind of machine.
     #[error("no matching manifest for {0} in the manifest list entries")]
     NoMatchingPlatform(Platform),

@@ -52,6 +52,48 @@ impl Images {
         progress: mpsc::Sender<PullProgress>,
     ) -> Result<Digest, PullError> {
         let reference = request.reference.clone().or_latest();
+        match self.ask(&Question::Image(&reference), &request, &progress).await? {
+            Answer::Image { id, is_new } => {
+                tell_outcome(&progress, is_new, &reference.familiar()).await;
+                Ok(id)
+            }
+            Answer::Tags(_) => Err(PullError::Cancelled),
+        }
+    }
+
+    /// Pulls every tag of the request's repository, one after the other; where one fails, those before it stay.
+    pub(crate) async fn pull_all(
+        &self,
+        request: PullRequest,
+        progress: mpsc::Sender<PullProgress>,
+    ) -> Result<(), PullError> {
+        let repository = &request.reference;
+        let tags = match self.ask(&Question::Tags(repository), &request, &progress).await? {
+            Answer::Tags(tags) => tags,
+            Answer::Image { .. } => Vec::new(),
+        };
+        let mut any_new = false;
+        for tag in tags {
+            let reference =
+                repository.clone().with_tag(&tag).map_err(|_| PullError::InvalidTag(tag.clone()))?;
+            if let Answer::Image { is_new, .. } =
+                self.ask(&Question::Image(&reference), &request, &progress).await?
+            {
+                any_new |= is_new;
+            }
+        }
+        tell_outcome(&progress, any_new, &repository.familiar_name()).await;
+        Ok(())
+    }
+
+    /// Asks every place where the registry's images come from, until one answers.
+    async fn ask(
+        &self,
+        question: &Question<'_>,
+        request: &PullRequest,
+        progress: &mpsc::Sender<PullProgress>,
+    ) -> Result<Answer, PullError> {
+        let (Question::Image(reference) | Question::Tags(reference)) = *question;
         let registry = reference.registry();
         let connection = self.shared.connection()?;
         let mut last: Option<(String, PullError)> = None;
@@ -65,20 +107,26 @@ impl Images {
             }
             let (repository, auth) = (reference.repository(), request.auth.clone());
             let session = Session::new(connection.clone(), endpoint, repository, Access::Pull, auth);
-            let pull = Pull {
-                shared: &self.shared,
-                session: Arc::new(session),
-                reference: &reference,
-                platform: request.platform.clone().unwrap_or_else(Platform::host),
-                progress: &progress,
+            let answer = match question {
+                Question::Tags(_) => session.tags().await.map(Answer::Tags).map_err(PullError::from),
+                Question::Image(reference) => {
+                    let pull = Pull {
+                        shared: &self.shared,
+                        session: Arc::new(session),
+                        reference,
+                        platform: request.platform.clone().unwrap_or_else(Platform::host),
+                        progress,
+                    };
+                    pull.run().await
+                }
             };
-            let error = match pull.run().await {
-                Ok(id) => return Ok(id),
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let about_transport = is_about_transport(&error);
             if !mirror && !about_transport {
-                return Err(in_dockers_words(error, &reference));
+                return Err(in_dockers_words(error, reference));
             }
             tracing::info!(%error, endpoint = host, "asking the next endpoint");
             if with_tls && !about_transport {
@@ -91,8 +139,31 @@ impl Images {
             });
         }
         let none = || RegistryError::Settings(format!("no endpoints found for {}", reference.familiar()));
-        Err(in_dockers_words(last.map_or_else(|| none().into(), |(_, error)| error), &reference))
+        Err(in_dockers_words(last.map_or_else(|| none().into(), |(_, error)| error), reference))
     }
+}
+
+/// What a registry is asked.
+enum Question<'a> {
+    /// For the image of this name.
+    Image(&'a Reference),
+    /// Which tags the repository of this name has.
+    Tags(&'a Reference),
+}
+
+/// What came of it.
+enum Answer {
+    /// The image is here.
+    Image { id: Digest, is_new: bool },
+    /// These are all.
+    Tags(Vec<String>),
+}
+
+/// The last line of a pull.
+async fn tell_outcome(progress: &mpsc::Sender<PullProgress>, is_new: bool, name: &str) {
+    let status = if is_new { "Downloaded newer image for" } else { "Image is up to date for" };
+    // Nobody to tell is no error.
+    let _ = progress.send(PullProgress::Status(format!("{status} {name}"))).await;
 }
 
 /// Whether nothing was learned about the image, so that another way to the registry may do better.
@@ -137,7 +208,7 @@ struct Described {
 }
 
 impl Pull<'_> {
-    async fn run(&self) -> Result<Digest, PullError> {
+    async fn run(&self) -> Result<Answer, PullError> {
         let described = self.describe().await?;
         let id = described.manifest.config.digest;
         let pairs: Vec<_> =
@@ -186,9 +257,7 @@ impl Pull<'_> {
         let named = described.named;
         let is_new = self.keep(described, layers.collect()).await?;
         self.tell(PullProgress::Digest(named)).await;
-        let status = if is_new { "Downloaded newer image for" } else { "Image is up to date for" };
-        self.tell(PullProgress::Status(format!("{status} {}", self.reference.familiar()))).await;
-        Ok(id)
+        Ok(Answer::Image { id, is_new })
     }
 
     /// Finds the image that the reference means on this platform.

@@ -16,6 +16,7 @@ mod login;
 mod refusal;
 mod search;
 mod session;
+mod tags;
 mod tls;
 mod upload;
 

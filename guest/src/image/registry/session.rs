@@ -144,7 +144,7 @@ impl Session {
         }
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         mut response: Response,
         limit: usize,

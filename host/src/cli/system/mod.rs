@@ -1,5 +1,6 @@
 //! Commands about the daemon as a whole, one a file.
 
+pub(crate) mod check;
 pub(crate) mod df;
 pub(crate) mod dial_stdio;
 pub(crate) mod events;

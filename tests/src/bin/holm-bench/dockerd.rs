@@ -51,13 +51,18 @@ impl Dockerd {
         self.work.path().join("run/docker.sock")
     }
 
-    /// Its processes and those of its containers: all that are in its pid namespace.
-    pub(crate) fn namespace(&self) -> Result<PathBuf> {
+    /// Its first process, in all its namespaces.
+    pub(crate) fn first_process(&self) -> Result<u32> {
         // unshare(1) itself is outside; its only child is the namespace's first process.
         let unshare = self.process.id();
         let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"))?;
         let first = children.split_whitespace().next().context("dockerd is gone")?;
-        Ok(std::fs::read_link(format!("/proc/{first}/ns/pid"))?)
+        Ok(first.parse()?)
+    }
+
+    /// Its processes and those of its containers: all that are in its pid namespace.
+    pub(crate) fn namespace(&self) -> Result<PathBuf> {
+        Ok(std::fs::read_link(format!("/proc/{}/ns/pid", self.first_process()?))?)
     }
 
     fn import_busybox(&self) -> Result<()> {

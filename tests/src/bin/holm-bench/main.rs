@@ -6,6 +6,7 @@ mod containers;
 mod dockerd;
 mod folders;
 mod gvproxy;
+mod images;
 mod iperf;
 mod many;
 mod measure;
@@ -25,10 +26,11 @@ use crate::measure::Finding;
 /// Its name on the command line, and what it measures.
 type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
 
-const ALL: [Benchmark; 9] = [
+const ALL: [Benchmark; 10] = [
     ("boot", boot::measure),
     ("run", run::measure),
     ("pull", pull::measure),
+    ("images", images::measure),
     ("memory", memory::measure),
     ("containers", containers::measure),
     ("many", many::measure),

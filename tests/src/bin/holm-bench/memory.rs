@@ -62,7 +62,7 @@ fn children(process: i32) -> Result<Vec<i32>> {
 }
 
 /// The process's proportional set size in bytes.
-fn resident(process: i32) -> Result<f64> {
+pub(crate) fn resident(process: i32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss in smaps_rollup")?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
