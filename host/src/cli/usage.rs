@@ -12,19 +12,16 @@ use super::flags;
 use super::output::help;
 
 /// Docker's commands that are still missing here: who types one has made no mistake.
-const NOT_YET: [&str; 17] = [
+const NOT_YET: [&str; 14] = [
     "build",
     "builder",
     "buildx",
     "checkpoint",
     "compose",
     "config",
-    "import",
-    "load",
     "manifest",
     "node",
     "plugin",
-    "save",
     "secret",
     "service",
     "stack",
