@@ -3,10 +3,9 @@
 use std::io::{self, IsTerminal};
 
 use super::archive;
-use super::pull::{ProgressTo, Screen};
+use super::pull::{ProgressTo, follow};
 use crate::cli::client::Call;
 use crate::cli::error::{CliError, system_words};
-use crate::cli::output::progress::Message;
 use crate::cli::session::Session;
 
 /// `holm load`
@@ -41,15 +40,5 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         .query("quiet", if quiet { "1" } else { "0" })
         .option("platform", platform)
         .archive(parts);
-    let mut messages = session.client.send(call).await?.lines();
-    let mut screen = Screen::new(ProgressTo::Stdout);
-    while let Some(message) = messages.next().await? {
-        let message: Message =
-            serde_json::from_value(message).map_err(|error| CliError::Transport(Box::new(error)))?;
-        if let Some(failure) = message.failure() {
-            return Err(CliError::said(failure));
-        }
-        screen.show(&message)?;
-    }
-    Ok(())
+    follow(session.client.send(call).await?.lines(), ProgressTo::Stdout).await
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use holm_api::Reference;
+use holm_api::{ParseReferenceError, Reference};
 
 use crate::cli::client::{Call, JsonLines};
 use crate::cli::error::CliError;
@@ -42,23 +42,28 @@ const DEFAULT_COLUMNS: u16 = 200;
 
 /// Pulls an image and prints its full name.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
-    let mut reference: Reference = args
-        .name
-        .parse()
-        .map_err(|error: holm_api::ParseReferenceError| CliError::said(error.to_string()))?;
-    let name_only = reference.tag().is_none() && reference.digest().is_none();
-    if args.all_tags && !name_only {
-        return Err(CliError::said("tag can't be used with --all-tags/-a"));
-    }
-    if !args.all_tags && name_only {
-        reference = reference.or_latest();
-        if let Some(tag) = reference.tag().filter(|_| !args.quiet) {
-            session::print_line(&format!("Using default tag: {tag}"))?;
-        }
-    }
+    let reference = reference(&args.name, args.all_tags, args.quiet)?;
     let progress = if args.quiet { ProgressTo::Nowhere } else { ProgressTo::Stdout };
     pull(session, &reference, &args.platform, progress).await?;
     session::print_line(&reference.to_string())
+}
+
+/// What is to be pulled or pushed: an image, or where all tags are meant, a repository.
+pub(super) fn reference(name: &str, all_tags: bool, quiet: bool) -> Result<Reference, CliError> {
+    let reference: Reference =
+        name.parse().map_err(|error: ParseReferenceError| CliError::said(error.to_string()))?;
+    let name_only = reference.tag().is_none() && reference.digest().is_none();
+    match (all_tags, name_only) {
+        (true, false) => Err(CliError::said("tag can't be used with --all-tags/-a")),
+        (false, true) => {
+            let reference = reference.or_latest();
+            if let Some(tag) = reference.tag().filter(|_| !quiet) {
+                session::print_line(&format!("Using default tag: {tag}"))?;
+            }
+            Ok(reference)
+        }
+        _ => Ok(reference),
+    }
 }
 
 /// Pulls an image, or a whole repository where the reference names no tag. Returns when the engine has it.
@@ -93,13 +98,13 @@ pub(super) async fn follow(mut messages: JsonLines, progress: ProgressTo) -> Res
 }
 
 /// Where progress goes.
-pub(super) struct Screen {
+struct Screen {
     to: ProgressTo,
     progress: Progress,
 }
 
 impl Screen {
-    pub(super) fn new(to: ProgressTo) -> Self {
+    fn new(to: ProgressTo) -> Self {
         let terminal = match to {
             ProgressTo::Stdout => io::stdout().is_terminal(),
             ProgressTo::Stderr => io::stderr().is_terminal(),
@@ -108,7 +113,7 @@ impl Screen {
         Self { to, progress: Progress::new(terminal) }
     }
 
-    pub(super) fn show(&mut self, message: &Message) -> Result<(), CliError> {
+    fn show(&mut self, message: &Message) -> Result<(), CliError> {
         let columns = terminal::size().map_or(DEFAULT_COLUMNS, |(_, columns)| columns);
         let text = self.progress.show(message, columns);
         match self.to {

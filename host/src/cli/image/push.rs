@@ -2,11 +2,10 @@
 
 use std::io::{self, IsTerminal};
 
-use holm_api::{ParseReferenceError, Reference};
 use serde_json::{Value, json};
 
 use super::image_path;
-use super::pull::{ProgressTo, follow};
+use super::pull::{ProgressTo, follow, reference};
 use crate::cli::client::Call;
 use crate::cli::error::CliError;
 use crate::cli::output::note::{Kind, note};
@@ -52,18 +51,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
     if platform.is_some() {
         session::print(&note(Kind::Info, ONE_PLATFORM, io::stdout().is_terminal()))?;
     }
-    let mut reference: Reference =
-        args.name.parse().map_err(|error: ParseReferenceError| CliError::said(error.to_string()))?;
-    let name_only = reference.tag().is_none() && reference.digest().is_none();
-    if args.all_tags && !name_only {
-        return Err(CliError::said("tag can't be used with --all-tags/-a"));
-    }
-    if !args.all_tags && name_only {
-        reference = reference.or_latest();
-        if let Some(tag) = reference.tag().filter(|_| !args.quiet) {
-            session::print_line(&format!("Using default tag: {tag}"))?;
-        }
-    }
+    let reference = reference(&args.name, args.all_tags, args.quiet)?;
     if reference.digest().is_some() {
         return Err(CliError::said("cannot push a digest reference"));
     }
