@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use holm_tests::cache::made;
+use holm_tests::home::Machine;
 use holm_tests::http::{Request, exchange};
 use tempfile::TempDir;
 
@@ -30,7 +31,7 @@ const COMPUTER: &str = "192.168.127.254";
 const LEAST: [f64; 2] = [1.5, 3.0];
 
 pub(crate) fn measure() -> Result<Vec<Finding>> {
-    let (_registry, home) = prepared()?;
+    let (_registry, home) = prepared(Machine::Process)?;
     let option = format!("com.docker.network.driver.mtu={MTU}");
     home.holm(&["network", "create", "-o", &option, "same"]).ok();
     for network in ["same", "bridge"] {

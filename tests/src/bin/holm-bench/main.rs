@@ -14,6 +14,7 @@ mod memory;
 mod netns;
 mod network;
 mod pull;
+mod qemu;
 mod run;
 mod work;
 
@@ -26,7 +27,7 @@ use crate::measure::Finding;
 /// Its name on the command line, and what it measures.
 type Benchmark = (&'static str, fn() -> Result<Vec<Finding>>);
 
-const ALL: [Benchmark; 10] = [
+const ALL: [Benchmark; 11] = [
     ("boot", boot::measure),
     ("run", run::measure),
     ("pull", pull::measure),
@@ -36,6 +37,7 @@ const ALL: [Benchmark; 10] = [
     ("many", many::measure),
     ("network", network::measure),
     ("gvproxy", gvproxy::measure),
+    ("qemu", qemu::measure),
     ("folders", folders::measure),
 ];
 

@@ -29,7 +29,7 @@ const IPERF_PORT: &str = "5201";
 const ECHO_PORT: u16 = 7;
 
 pub(crate) fn measure() -> Result<Vec<Finding>> {
-    let (_registry, home) = prepared()?;
+    let (_registry, home) = prepared(Machine::Process)?;
     serve(&home, "speed", &["-p", "127.0.0.1::5201", "iperf3"], &iperf::server(IPERF_PORT), iperf::LISTENS)?;
     serve(&home, "echo", &["-p", "127.0.0.1::7", "echo"], &[], "ready")?;
     let echo = published(&home, "echo", ECHO_PORT)?;
@@ -41,8 +41,8 @@ pub(crate) fn measure() -> Result<Vec<Finding>> {
 }
 
 /// A home that has the images.
-pub(crate) fn prepared() -> Result<(Registry, Home)> {
-    let (registry, home) = ready(Machine::Process)?;
+pub(crate) fn prepared(machine: Machine) -> Result<(Registry, Home)> {
+    let (registry, home) = ready(machine)?;
     for (name, image) in [("iperf3", iperf::image()?), ("echo", samples::echo()?)] {
         registry.push_index(&format!("library/{name}"), "latest", &for_two_platforms(image)?)?;
         home.holm(&["pull", "-q", name]).ok();
