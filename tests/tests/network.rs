@@ -78,6 +78,18 @@ fn the_computers_own_servers_are_reached_by_name(machine: Machine) {
     let url = format!("http://host.docker.internal:{port}/");
     let refused = home.holm(&["run", "--rm", "busybox", "wget", "-q", "-O", "-", &url]).fails_with(1);
     assert!(refused.contains("Connection refused"), "{refused}");
+    // Over IPv6, a server that has nothing else.
+    let server = TcpListener::bind("[::1]:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let served = thread::spawn(move || {
+        let mut word = [0; 4];
+        server.accept().unwrap().0.read_exact(&mut word).unwrap();
+        word
+    });
+    home.holm(&["network", "create", "--ipv6", "six"]).ok();
+    let call = format!("echo six | nc fdc4:f303:9324::254 {port}");
+    home.holm(&["run", "--rm", "--network", "six", "busybox", "sh", "-c", &call]).ok();
+    assert_eq!(&served.join().unwrap(), b"six\n");
     let unknown = home.holm(&["run", "--rm", "busybox", "nslookup", "nobody.invalid"]);
     assert_ne!(unknown.status, 0, "{unknown}");
 }
