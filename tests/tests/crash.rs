@@ -47,7 +47,7 @@ fn number(variable: &str, default: u64) -> u64 {
 /// Three layers, of which one is everybody's.
 fn small(number: usize) -> Image {
     let layer = |name: String, byte: usize| {
-        let content: Vec<u8> = (0..200_000).map(|n: usize| (n * (byte + 3) >> 3) as u8).collect();
+        let content: Vec<u8> = (0..200_000).map(|n: usize| ((n * (byte + 3)) >> 3) as u8).collect();
         Layer::default().file(&name, 0o644, &content)
     };
     let layers = vec![
