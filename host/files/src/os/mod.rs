@@ -1,6 +1,13 @@
 //! What the server needs of the host's file system, one folder a system with the same types: a [`Place`] is a file or
 //! folder held without being opened, a [`File`] an opened one. Names are single steps down; nothing follows a
 //! symbolic link, so nothing leaves the share.
+//!
+//! Where names ignore case, `a` and `A` are two names of one node, found by its key: what is listed is the spelling of
+//! the host's, a rename from one to the other changes that, and creating `A` beside `a` answers EEXIST. A change is
+//! announced by one spelling, so such a host must say of no folder that it is watched: the guest's kernel would believe
+//! the other spelling, or that there is none, for long. ACLs name users of the host, which the guest does not have:
+//! `system.posix_acl_*` is neither listed nor read nor set (EOPNOTSUPP), and what they allow or refuse beyond the mode
+//! is the host's to decide when it is asked.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -84,7 +84,11 @@ impl Server {
         match &mut node.reading {
             Reading::Itself { number, opens } => {
                 *opens += 1;
-                if wanted.write { Way::Asked(*number) } else { Way::Itself(*number) }
+                if !wanted.write {
+                    return Way::Itself(*number);
+                }
+                node.closes = node.closes.saturating_add(1);
+                Way::Asked(*number)
             }
             Reading::Free if wanted.read && !wanted.write && is_long => {
                 match backing.open(file.descriptor()) {
@@ -142,6 +146,17 @@ impl Server {
     /// It is closed.
     pub fn leave(&self, node: NodeId) {
         self.leave_way(node.0, Way::Asked(0));
+    }
+
+    /// Whether it was a process of the guest's, which its kernel has told of, that closed what it could write: of a
+    /// file that the kernel has open beside us, the host's system announces that in the process's name. Once for each.
+    pub fn closed_by_guest(&self, folder: NodeId, name: Option<&[u8]>) -> bool {
+        let mut nodes = self.nodes();
+        let id = name.map_or(Some(folder.0), |name| nodes.child(folder.0, name));
+        let Some(Ok(node)) = id.map(|id| nodes.get_mut(id)) else { return false };
+        let Some(left) = node.closes.checked_sub(1) else { return false };
+        node.closes = left;
+        true
     }
 
     /// The guest no longer knows the node, although it may never have closed it.

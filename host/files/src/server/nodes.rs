@@ -65,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) open: Vec<std::sync::Weak<File>>,
     /// How the guest's kernel reads it while it is open.
     pub(crate) reading: Reading,
+    /// Closes by who may write that the host's system will take for another program's.
+    pub(crate) closes: u32,
 }
 
 impl Node {
@@ -84,6 +86,7 @@ impl Node {
             pinned: None,
             open: Vec::new(),
             reading: Reading::Free,
+            closes: 0,
         }
     }
 

@@ -73,6 +73,8 @@ struct Share {
     attached: bool,
     /// While files are served.
     server: Option<Arc<Server>>,
+    /// The process that has it mounted, where that is one of this computer's.
+    pump: Option<u32>,
     /// Told when nobody uses it any more.
     ends: signal::Sender<bool>,
 }
@@ -209,16 +211,16 @@ impl Shares {
     }
 
     /// The share's stream is open from now on.
-    fn attach(&self, id: ShareId, server: Option<Arc<Server>>) {
+    fn attach(&self, id: ShareId, server: Option<Arc<Server>>, pump: Option<u32>) {
         if let Some(share) = self.table().shares.get_mut(&id) {
-            (share.attached, share.server) = (true, server);
+            (share.attached, share.server, share.pump) = (true, server, pump);
         }
     }
 
     /// It is no more: whoever wants the share next gets another.
     fn detach(&self, id: ShareId) {
         if let Some(share) = self.table().shares.get_mut(&id) {
-            (share.attached, share.server) = (false, None);
+            (share.attached, share.server, share.pump) = (false, None, None);
         }
     }
 
@@ -226,6 +228,10 @@ impl Shares {
     fn has_overlap(&self, id: ShareId, path: &Path) -> bool {
         let overlaps = |other: &Path| other.starts_with(path) || path.starts_with(other);
         self.table().shares.iter().any(|(other, share)| *other != id && overlaps(&share.path))
+    }
+
+    fn has_pump(&self, process: u32) -> bool {
+        self.table().shares.values().any(|share| share.pump == Some(process))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -251,6 +257,7 @@ impl Table {
                 token: None,
                 attached: false,
                 server: None,
+                pump: None,
                 ends,
             },
         );

@@ -106,8 +106,17 @@ impl holm_files::Watch for Watcher {
     }
 }
 
+/// The other shares of the machine.
+pub(super) trait Others {
+    /// Whether one has some of the same files.
+    fn overlap(&self) -> bool;
+
+    /// Whether the process is the pump of one of them, or of this one.
+    fn have_pump(&self, process: u32) -> bool;
+}
+
 /// Tells the guest until the stream's end.
-pub(super) fn tell(pipe: &Pipe, overlaps: &impl Fn() -> bool) -> io::Result<()> {
+pub(super) fn tell(pipe: &Pipe, others: &impl Others) -> io::Result<()> {
     let Some(watch) = &pipe.watcher().watch else {
         pipe.handle().block_on(pipe.stopped());
         return Ok(());
@@ -123,7 +132,9 @@ pub(super) fn tell(pipe: &Pipe, overlaps: &impl Fn() -> bool) -> io::Result<()> 
         for one in seen {
             match one {
                 Seen::Overflow => pipe.server().everything_changed(),
-                Seen::Event(event) if event.by_us && !overlaps() => {}
+                Seen::Event(event) if event.by_us && !others.overlap() => {}
+                // What a pump has open beside us, its kernel closes in its name. It never changes anything.
+                Seen::Event(event) if others.have_pump(event.process) => {}
                 Seen::Event(event) => handle_event(pipe, &event)?,
             }
         }
@@ -134,6 +145,13 @@ fn handle_event(pipe: &Pipe, event: &Event) -> io::Result<()> {
     let Some(node) = pipe.watcher().node(&event.folder) else { return Ok(()) };
     let name = if pipe.watcher().is_folder { event.name.as_os_str() } else { OsStr::new("") };
     let Some(folder) = pipe.server().path_of(node) else { return Ok(()) };
+    let named = bytes(Path::new(name));
+    if !event.by_us
+        && event.what == [What::Written]
+        && pipe.server().closed_by_guest(node, (!named.is_empty()).then_some(&named))
+    {
+        return Ok(());
+    }
     let author = if event.by_us { Author::Ourselves } else { Author::Other };
     let subject = Subject { pipe, node, name, path: joined(&folder, name), is_folder: event.is_folder };
     if let [What::Renamed(target)] = event.what.as_slice() {

@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holm_api::files::{READY, READY_FOR_DEVICE};
 use holm_api::link::Token;
-use holm_api::services::SharedKind;
+use holm_api::services::{ShareId, SharedKind};
 use holm_files::{Access, Options, Owner, Ownership, Root, Server};
 use holm_vmm::{Listener, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::news::Watcher;
+use super::news::{Others, Watcher};
 use super::stream::Source;
 use super::{Admitted, Shares, device, relay, stream};
 use crate::os;
@@ -98,15 +99,31 @@ async fn serve_files(
         ..Options::new()
     };
     let (server, outgoing) = Server::new(root, options, watcher.clone());
-    shares.attach(id, Some(server.clone()));
+    shares.attach(id, Some(server.clone()), device::peer(&stream));
     let (ready, source) = match device::takes_device(&stream) {
         true => (READY_FOR_DEVICE, Source::Device),
         false => (READY, Source::Copied),
     };
     timeout(DEADLINE, stream.write_all(&[ready])).await??;
-    let overlapped = (shares.clone(), path);
-    let overlaps = move || overlapped.0.has_overlap(id, &overlapped.1);
-    stream::serve((stream, source), (server, outgoing), watcher, replayer, overlaps, ends).await
+    let others = OtherShares { shares: shares.clone(), id, path };
+    stream::serve((stream, source), (server, outgoing), watcher, replayer, others, ends).await
+}
+
+/// Those beside one of the shares.
+struct OtherShares {
+    shares: Arc<Shares>,
+    id: ShareId,
+    path: PathBuf,
+}
+
+impl Others for OtherShares {
+    fn overlap(&self) -> bool {
+        self.shares.has_overlap(self.id, &self.path)
+    }
+
+    fn have_pump(&self, process: u32) -> bool {
+        self.shares.has_pump(process)
+    }
 }
 
 #[cfg(test)]

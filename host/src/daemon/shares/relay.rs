@@ -25,7 +25,7 @@ pub(super) async fn serve(
     let relayed = async {
         match purpose {
             RELAY_CONTROL => {
-                shares.attach(admitted.id, None);
+                shares.attach(admitted.id, None, None);
                 let _detached = Detached(shares, admitted);
                 stream.write_all(&[READY]).await?;
                 // It says nothing; its end is the end of the one who listens in the machine.

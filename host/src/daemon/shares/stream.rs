@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::device::{Device, Turn};
-use super::news::{self, Watcher};
+use super::news::{self, Others, Watcher};
 use super::replay::{Replay, Verdict, Window, folders, opcode_of, opened, tells_of_folders};
 use super::wire::{End, Input, Output, Wire};
 
@@ -83,7 +83,7 @@ pub(super) async fn serve(
     (server, outgoing): (Arc<Server>, Outgoing),
     watcher: Arc<Watcher>,
     replayer: u32,
-    overlaps: impl Fn() -> bool + Send + 'static,
+    others: impl Others + Send + 'static,
     mut ends: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let wire = Wire::new(stream)?;
@@ -126,7 +126,7 @@ pub(super) async fn serve(
     })?;
     spawn("files news", &pipe, &tell, move |pipe, _| {
         let _unasked = telling;
-        news::tell(pipe, &overlaps)
+        news::tell(pipe, &others)
     })?;
     if pipe.device.is_some() {
         spawn("files heard", &pipe, &tell, |pipe, _| pipe.hear())?;

@@ -18,6 +18,11 @@ pub(crate) fn takes_device(_: &Stream) -> bool {
     false
 }
 
+/// None of this computer's.
+pub(crate) fn peer(_: &Stream) -> Option<u32> {
+    None
+}
+
 impl Device {
     /// Says that there is none.
     pub(crate) fn receive(_: &Socket) -> io::Result<Self> {

@@ -57,6 +57,12 @@ pub(crate) fn takes_device(stream: &Stream) -> bool {
     (&**stream as &dyn Any).is::<UnixStream>()
 }
 
+/// The process at its other end, where that is one of this computer's.
+pub(crate) fn peer(stream: &Stream) -> Option<u32> {
+    let stream = (&**stream as &dyn Any).downcast_ref::<UnixStream>()?;
+    u32::try_from(stream.peer_cred().ok()?.pid()?).ok()
+}
+
 impl Device {
     /// Waits for the one that the pump sends.
     pub(crate) fn receive(socket: &Socket) -> io::Result<Self> {

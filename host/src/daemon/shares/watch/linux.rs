@@ -172,7 +172,8 @@ fn seen(event: &[u8], us: u32) -> Option<Seen> {
     if mask & libc::FAN_Q_OVERFLOW != 0 {
         return Some(Seen::Overflow);
     }
-    let by_us = number(event, 20)? == us;
+    let process = number(event, 20)?;
+    let by_us = process == us;
     let is_folder = mask & libc::FAN_ONDIR != 0;
     let (mut place, mut new) = (None, None);
     let mut infos = &event[usize::from(u16::from_ne_bytes([event[6], event[7]]))..];
@@ -205,7 +206,7 @@ fn seen(event: &[u8], us: u32) -> Option<Seen> {
         }
         (None, None) => return None,
     };
-    (!what.is_empty()).then_some(Seen::Event(Event { folder, name, what, is_folder, by_us }))
+    (!what.is_empty()).then_some(Seen::Event(Event { folder, name, what, is_folder, by_us, process }))
 }
 
 /// A folder and a name in it; `.` is the folder itself.
@@ -251,17 +252,18 @@ mod tests {
         let watch = Watch::new().unwrap();
         let id = watch.watch(opened.as_fd()).unwrap();
         fs::create_dir(folder.path().join("ours")).unwrap();
-        let mkdir = Command::new("mkdir").arg(folder.path().join("theirs")).status().unwrap();
-        assert!(mkdir.success());
+        let mut mkdir = Command::new("mkdir").arg(folder.path().join("theirs")).spawn().unwrap();
+        assert!(mkdir.wait().unwrap().success());
         let made: Vec<_> = read(&watch).await;
-        let event = |name: &str, by_us| Event {
+        let event = |name: &str, by_us, process| Event {
             folder: id.clone(),
             name: name.into(),
             what: vec![What::Created],
             is_folder: true,
             by_us,
+            process,
         };
-        assert_eq!(made, [event("ours", true), event("theirs", false)]);
+        assert_eq!(made, [event("ours", true, process::id()), event("theirs", false, mkdir.id())]);
     }
 
     #[tokio::test]

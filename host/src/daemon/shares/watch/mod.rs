@@ -37,6 +37,8 @@ pub(super) struct Event {
     pub(super) is_folder: bool,
     /// This process did it.
     pub(super) by_us: bool,
+    /// Who did it.
+    pub(super) process: u32,
 }
 
 /// What happened.
