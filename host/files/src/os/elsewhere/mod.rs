@@ -12,10 +12,10 @@ use crate::fuse::reply::FileSystem;
 use crate::fuse::request::Range;
 use crate::server::owners::Owner;
 
-/// A folder that is to be watched.
+/// A folder that is to be watched, or a file that the kernel is to read.
 #[cfg(unix)]
 pub type Descriptor<'a> = std::os::fd::BorrowedFd<'a>;
-/// A folder that is to be watched.
+/// A folder that is to be watched, or a file that the kernel is to read.
 #[cfg(windows)]
 pub type Descriptor<'a> = std::os::windows::io::BorrowedHandle<'a>;
 
@@ -104,6 +104,7 @@ never! { Place:
 }
 
 never! { File:
+    descriptor() -> Descriptor<'_>;
     place() -> Outcome<Place>;
     stat() -> Outcome<Stat>;
     read_at(to: &mut Vec<u8>, offset: u64, size: usize) -> Outcome<()>;
