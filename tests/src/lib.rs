@@ -13,3 +13,4 @@ pub mod person;
 pub mod registry;
 pub mod samples;
 pub mod terminal;
+pub mod tokens;

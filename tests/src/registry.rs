@@ -1,9 +1,11 @@
-//! A real registry, Debian's `docker-registry`, on a free port of loopback with its images in a temporary folder.
-//! It ends with the value, and with the process if that is killed.
+//! A real registry, Debian's `docker-registry`, on a free port of loopback with its images in a temporary folder:
+//! open to all, or guarded by a password, by tokens or by certificates. It ends with the value, and with the process
+//! if that is killed.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -13,9 +15,29 @@ use tempfile::TempDir;
 
 use crate::http::{Request, Response, exchange};
 use crate::image::{self, Blob, Image};
+use crate::tokens::{Authority, ISSUER, SERVICE, TokenServer};
 
 /// What it says, on port 0, when it knows its port.
 const LISTENING: &str = "listening on 127.0.0.1:";
+
+/// Who is let in at a guarded registry.
+pub const USER: &str = "me";
+/// Their password.
+pub const PASSWORD: &str = "s3cret-word";
+/// The same as bcrypt hashes it, which is what the registry reads.
+const HASH: &str = "$2b$04$KELMnMAGENWOCDpXRrQyQezhgf1O4FYiAHTt46vSRv/cLzcDa0BiO";
+
+/// Who may come in.
+pub enum Guard<'a> {
+    /// Everybody.
+    Open,
+    /// [`USER`] with [`PASSWORD`].
+    Password,
+    /// Who has a token of this server.
+    Tokens(&'a TokenServer),
+    /// Who speaks TLS and shows a certificate of this authority.
+    Certificates(&'a Authority),
+}
 
 /// A running registry.
 pub struct Registry {
@@ -27,14 +49,48 @@ pub struct Registry {
 impl Registry {
     /// Returns once it listens.
     pub fn start() -> Result<Registry> {
+        Registry::guarded(&Guard::Open)
+    }
+
+    /// Likewise, with a guard.
+    pub fn guarded(guard: &Guard) -> Result<Registry> {
         let storage = tempfile::tempdir()?;
         let config = storage.path().join("config.yml");
         let images = storage.path().join("images");
+        let (mut http, mut auth) = (String::new(), String::new());
+        match guard {
+            Guard::Open => {}
+            Guard::Password => {
+                let passwords = storage.path().join("htpasswd");
+                fs::write(&passwords, format!("{USER}:{HASH}\n"))?;
+                auth = format!("auth: {{ htpasswd: {{ realm: tests, path: {passwords:?} }} }}\n");
+            }
+            Guard::Tokens(server) => {
+                let bundle = storage.path().join("bundle.pem");
+                fs::write(&bundle, server.certificate())?;
+                auth = format!(
+                    "auth: {{ token: {{ realm: {:?}, service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {bundle:?} }} }}\n",
+                    server.realm()
+                );
+            }
+            Guard::Certificates(authority) => {
+                let of_clients = storage.path().join("ca.crt");
+                let (certificate, key) = (storage.path().join("cert.pem"), storage.path().join("key.pem"));
+                let own = authority.issue("localhost")?;
+                fs::write(&of_clients, authority.certificate())?;
+                fs::write(&certificate, own.certificate)?;
+                fs::write(&key, own.key)?;
+                http = format!(
+                    ", tls: {{ certificate: {certificate:?}, key: {key:?}, clientcas: [{of_clients:?}] }}"
+                );
+            }
+        }
         fs::write(
             &config,
             format!(
                 "version: 0.1\nlog: {{ level: info, accesslog: {{ disabled: true }} }}\n\
-                 storage: {{ filesystem: {{ rootdirectory: {images:?} }} }}\nhttp: {{ addr: \"127.0.0.1:0\" }}\n"
+                 storage: {{ filesystem: {{ rootdirectory: {images:?} }} }}\n\
+                 http: {{ addr: \"127.0.0.1:0\"{http} }}\n{auth}"
             ),
         )?;
         Registry::serve(Arc::new(storage), &[])
@@ -77,6 +133,24 @@ impl Registry {
     /// `http://localhost:PORT`, as in the setting `registry-mirrors`.
     pub fn url(&self) -> String {
         format!("http://{}", self.host())
+    }
+
+    /// The bytes of the manifest that a tag names, as the registry keeps them.
+    pub fn manifest(&self, repository: &str, tag: &str) -> Result<Vec<u8>> {
+        let link = format!("repositories/{repository}/_manifests/tags/{tag}/current/link");
+        let digest = fs::read_to_string(self.root().join(&link));
+        self.manifest_by_digest(digest.with_context(|| format!("no {repository}:{tag}"))?.trim())
+    }
+
+    /// The bytes that have this digest.
+    pub fn manifest_by_digest(&self, digest: &str) -> Result<Vec<u8>> {
+        let hex = digest.trim_start_matches("sha256:");
+        let start = hex.get(..2).context("a digest has digits")?;
+        Ok(fs::read(self.root().join(format!("blobs/sha256/{start}/{hex}/data")))?)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.storage.path().join("images/docker/registry/v2")
     }
 
     /// Stores an image under `repository:tag`. Returns the manifest's digest.
