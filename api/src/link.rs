@@ -113,6 +113,35 @@ pub struct Registries {
     pub mirrors: Vec<String>,
     /// `host[:port]` or CIDR that may be asked over plain HTTP or with a certificate nobody vouches for.
     pub insecure: Vec<String>,
+    /// Certificates for single registries.
+    #[serde(default)]
+    pub certificates: Vec<RegistryCertificates>,
+}
+
+/// What is believed of one registry beside [`Configure::root_certificates`], and what is shown to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryCertificates {
+    /// `host[:port]`, or without the colon where the host's file names cannot have one.
+    pub registry: String,
+    /// Further root certificates, PEM, one after the other.
+    pub roots: String,
+    /// Who we are.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A certificate to show, with its key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCertificate {
+    /// PEM, our own certificate first.
+    pub chain: String,
+    /// PEM.
+    pub key: String,
+}
+
+impl std::fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientCertificate(…)")
+    }
 }
 
 /// Proxy settings, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` hold them.
@@ -221,8 +250,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_does_not_show_in_logs() {
+    fn a_token_and_a_key_do_not_show_in_logs() {
         assert_eq!(format!("{:?}", Token([7; 32])), "Token(…)");
+        let client = ClientCertificate { chain: String::new(), key: "secret".into() };
+        assert!(!format!("{client:?}").contains("secret"));
     }
 }
 

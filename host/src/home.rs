@@ -7,6 +7,7 @@
 //! | `run/daemon.sock` | `holm machine …`; see `daemon::control` |
 //! | `run/daemon.lock` | held as long as a daemon lives |
 //! | `run/daemon.log` | what a daemon in the background printed |
+//! | `certs.d/<host[:port]>/` | certificates for one registry; see `daemon::certificates` |
 //! | `tls/` | certificates of the Engine API over TCP; what clients need is `DOCKER_CERT_PATH` |
 //! | `run/machine/` | the running machine's sockets, process id and console |
 //! | `machine/data.img` | the data disk: images, containers, volumes |
@@ -42,6 +43,10 @@ impl Home {
 
     pub(crate) fn certificates(&self) -> PathBuf {
         self.0.join("tls")
+    }
+
+    pub(crate) fn registry_certificates(&self) -> PathBuf {
+        self.0.join("certs.d")
     }
 
     pub(crate) fn control_socket(&self) -> PathBuf {

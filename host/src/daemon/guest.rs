@@ -1,6 +1,7 @@
 //! One boot's conversation with its guest: what it is told in `Configure`, and the streams it may open.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use holm_api::link::{Binds, Configure, GuestMessage, HostMessage, Proxy, Registries, Token};
@@ -10,6 +11,7 @@ use holm_vmm::{Listener, Machine};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
+use super::certificates;
 use super::link::{Link, SessionError, unix_nanos};
 use super::net::{Gateway, GatewayConfig};
 use super::ports::{Ports, PortsError};
@@ -21,6 +23,8 @@ use super::token;
 #[derive(Clone)]
 pub(super) struct Guest {
     pub(super) registries: Registries,
+    /// Read at each boot, so that a restart of the machine takes over what has changed.
+    pub(super) certificate_folders: Arc<[PathBuf]>,
     pub(super) proxy: Option<Proxy>,
     pub(super) root_certificates: Arc<str>,
     pub(super) hypervisor: &'static str,
@@ -35,6 +39,7 @@ impl Guest {
     pub(super) fn for_tests() -> Self {
         Self {
             registries: Registries::default(),
+            certificate_folders: Arc::default(),
             proxy: None,
             root_certificates: Arc::from(""),
             hypervisor: "test",
@@ -62,7 +67,10 @@ pub(super) async fn serve(
         network_token: network_token.clone(),
         services_token: services_token.clone(),
         root_certificates: guest.root_certificates.to_string(),
-        registries: guest.registries.clone(),
+        registries: Registries {
+            certificates: certificates::read(&guest.certificate_folders),
+            ..guest.registries.clone()
+        },
         routes: super::environment::routes(),
         proxy: guest.proxy.clone(),
         hypervisor: guest.hypervisor.into(),

@@ -29,6 +29,7 @@ use crate::home::Home;
 use crate::os;
 use crate::settings::{Computer, Settings, SettingsError};
 
+mod certificates;
 mod console;
 pub(crate) mod control;
 mod disk;
@@ -150,7 +151,9 @@ impl Machinery {
             registries: Registries {
                 mirrors: self.settings.registry_mirrors.clone(),
                 insecure: self.settings.insecure_registries.clone(),
+                ..Registries::default()
             },
+            certificate_folders: certificates::folders(&self.home).into(),
             proxy: environment::proxy(|name| std::env::var(name).ok()),
             root_certificates: environment::root_certificates().into(),
             hypervisor: self.hypervisor.name(),

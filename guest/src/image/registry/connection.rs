@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use holm_api::link::Proxy;
+use holm_api::link::{Proxy, RegistryCertificates};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, LOCATION};
 use reqwest::{Client, Method, NoProxy, RequestBuilder, Response, StatusCode, Url};
 use tokio::time::{Instant, interval, timeout};
@@ -21,10 +21,17 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Speaks HTTP to registries. Keeps connections for the next request.
 pub(crate) struct Connection {
-    verifying: Client,
-    lenient: Client,
+    usual: Clients,
+    /// For registries with certificates of their own, by the names of their folders; an error is theirs alone.
+    own: Vec<(String, Result<Clients, RegistryError>)>,
     resolver: Resolver,
     pub(super) patience: Patience,
+}
+
+/// Two ways to speak TLS.
+struct Clients {
+    verifying: Client,
+    lenient: Client,
 }
 
 /// What to ask.
@@ -48,28 +55,32 @@ impl Connection {
     /// By these settings.
     pub(crate) fn new(settings: &RegistrySettings) -> Result<Self, RegistryError> {
         let resolver = Resolver::new(settings.loopback);
-        let client = |tls| {
-            let mut builder = Client::builder()
-                .tls_backend_preconfigured(tls)
-                .dns_resolver(resolver.clone())
-                .connect_timeout(settings.patience.connect)
-                // Redirects may name loopback too, so each is followed by hand.
-                .redirect(reqwest::redirect::Policy::none())
-                // A second connection is cheaper than finding out that an idle one is dead.
-                .pool_idle_timeout(Duration::from_secs(20))
-                .user_agent(concat!("holm/", env!("CARGO_PKG_VERSION")))
-                .no_proxy();
-            if let Some(proxy) = &settings.proxy {
-                builder = with_proxies(builder, proxy, &resolver)?;
-            }
-            builder.build().map_err(|error| RegistryError::Settings(words(&error)))
+        let roots = tls::store(&settings.root_certificates);
+        let clients = |own: Option<&RegistryCertificates>| {
+            Ok(Clients {
+                verifying: client(settings, &resolver, tls::verifying(&roots, own)?)?,
+                lenient: client(settings, &resolver, tls::lenient(own)?)?,
+            })
         };
+        let own = &settings.registries.certificates;
         Ok(Self {
-            verifying: client(tls::verifying(&settings.root_certificates)?)?,
-            lenient: client(tls::lenient()?)?,
+            usual: clients(None)?,
+            own: own.iter().map(|own| (own.registry.clone(), clients(Some(own)))).collect(),
             resolver: resolver.clone(),
             patience: settings.patience,
         })
+    }
+
+    /// The one for this endpoint. Its certificates count wherever it sends us, as in Docker.
+    fn client(&self, endpoint: &Endpoint) -> Result<&Client, RegistryError> {
+        let name = endpoint.name();
+        let colonless = name.replace(':', "");
+        let own = self.own.iter().find(|(registry, _)| *registry == name || *registry == colonless);
+        let clients = match own {
+            Some((_, clients)) => clients.as_ref().map_err(Clone::clone)?,
+            None => &self.usual,
+        };
+        Ok(if endpoint.lenient { &clients.lenient } else { &clients.verifying })
     }
 
     /// What the URL's host means in here.
@@ -97,7 +108,7 @@ impl Connection {
 
     /// The answer to one request, after all redirects, whatever its status.
     pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Response, RegistryError> {
-        let client = if ask.endpoint.lenient { &self.lenient } else { &self.verifying };
+        let client = self.client(ask.endpoint)?;
         let mut url = ask.url.clone();
         let mut headers = ask.headers;
         for _ in 0..MOST_REDIRECTS {
@@ -214,6 +225,27 @@ pub(crate) fn host_and_port(url: &Url) -> String {
 
 pub(super) fn protocol(url: &Url, what: &str) -> RegistryError {
     RegistryError::Protocol { registry: host_and_port(url), what: what.to_owned() }
+}
+
+fn client(
+    settings: &RegistrySettings,
+    resolver: &Resolver,
+    tls: rustls::ClientConfig,
+) -> Result<Client, RegistryError> {
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(resolver.clone())
+        .connect_timeout(settings.patience.connect)
+        // Redirects may name loopback too, so each is followed by hand.
+        .redirect(reqwest::redirect::Policy::none())
+        // A second connection is cheaper than finding out that an idle one is dead.
+        .pool_idle_timeout(Duration::from_secs(20))
+        .user_agent(concat!("holm/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    if let Some(proxy) = &settings.proxy {
+        builder = with_proxies(builder, proxy, resolver)?;
+    }
+    builder.build().map_err(|error| RegistryError::Settings(words(&error)))
 }
 
 fn with_proxies(

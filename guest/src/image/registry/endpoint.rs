@@ -116,7 +116,8 @@ mod tests {
 
     fn bases(registry: &str, mirrors: &[&str], insecure: &[&str]) -> Vec<String> {
         let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let settings = Registries { mirrors: list(mirrors), insecure: list(insecure) };
+        let settings =
+            Registries { mirrors: list(mirrors), insecure: list(insecure), ..Registries::default() };
         endpoints(registry, &settings).unwrap().iter().map(|e| e.url("").to_string()).collect()
     }
 
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_mirror_that_is_no_address_is_told() {
-        let settings = Registries { mirrors: vec!["mirror".to_owned()], insecure: Vec::new() };
+        let settings = Registries { mirrors: vec!["mirror".to_owned()], ..Registries::default() };
         let told = endpoints("docker.io", &settings).unwrap_err().to_string();
         assert_eq!(told, "\"mirror\" is no address of a registry");
     }

@@ -10,3 +10,6 @@ pub(crate) const CREDENTIAL_STORES: [(&str, Option<&str>); 1] = [("osxkeychain",
 #[cfg(not(target_os = "macos"))]
 pub(crate) const CREDENTIAL_STORES: [(&str, Option<&str>); 2] =
     [("pass", Some("pass")), ("secretservice", None)];
+
+/// Where dockerd looks for certificates of registries.
+pub(crate) const SYSTEM_CERTIFICATES: Option<&str> = Some("/etc/docker/certs.d");

@@ -16,7 +16,7 @@ mod user;
 
 pub(crate) use blocking::into_socket;
 pub(crate) use connect::connect;
-pub(crate) use credentials::{CREDENTIAL_STORES, SEARCH_PATH};
+pub(crate) use credentials::{CREDENTIAL_STORES, SEARCH_PATH, SYSTEM_CERTIFICATES};
 pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
 pub(crate) use files::{

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
 use crate::image::fake::FakeRegistry;
-use holm_api::link::Registries;
+use holm_api::link::{ClientCertificate, Registries};
 
 /// A certificate for `localhost` that vouches for itself until 2126, and its key.
 const LOCALHOST: &str = include_str!("localhost.pem");
@@ -73,6 +73,34 @@ async fn a_certificate_is_believed_where_its_root_is_and_where_any_will_do() {
     assert_eq!(ask(&strange, &name, false).await, Err(TransportFault::UnknownAuthority));
     let other = ask(&trusting, &address, false).await;
     assert_eq!(other, Err(TransportFault::CertificateName("127.0.0.1".to_owned())));
+}
+
+#[tokio::test]
+async fn a_root_of_one_registry_counts_there_alone_and_a_broken_key_stops_no_other() {
+    let (port, other) = (serve_tls(), serve_tls());
+    let own =
+        |registry: String, client| RegistryCertificates { registry, roots: LOCALHOST.to_owned(), client };
+    let broken = ClientCertificate { chain: LOCALHOST.to_owned(), key: "secret nonsense".to_owned() };
+    let certificates = vec![
+        own(format!("localhost:{port}"), None),
+        // As Windows names the folder.
+        own("localhost9".to_owned(), Some(broken)),
+    ];
+    let connection = Connection::new(&RegistrySettings {
+        root_certificates: String::new(),
+        registries: Registries { certificates, ..Registries::default() },
+        proxy: None,
+        loopback: "127.0.0.1".parse().unwrap(),
+        patience: Patience { connect: Duration::from_secs(5), ..Patience::default() },
+    })
+    .unwrap();
+    assert_eq!(ask(&connection, &format!("https://localhost:{port}/v2/"), false).await, Ok(204));
+    let told = ask(&connection, &format!("https://localhost:{other}/v2/"), false).await;
+    assert_eq!(told, Err(TransportFault::UnknownAuthority));
+    let url: Url = "https://localhost:9/v2/".parse().unwrap();
+    let endpoint = Endpoint { base: url.clone(), lenient: false, mirror: false };
+    let error = connection.send(Ask::get(&url, HeaderMap::new(), &endpoint)).await.unwrap_err().to_string();
+    assert_eq!(error, "the client certificate for localhost9 cannot be used: no private key");
 }
 
 #[tokio::test]
