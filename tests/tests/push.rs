@@ -60,6 +60,19 @@ fn an_image_goes_to_a_registry_and_comes_back_the_same(machine: Machine) {
     home.holm(&["pull", &second]).ok();
     assert_eq!(home.holm(&["run", "--rm", &second, "cat", "/harbour"]).ok(), "moored\n");
 
+    // And what came out of an archive.
+    let archive = home.path().join("image.tar");
+    let archive = archive.to_str().unwrap();
+    home.holm(&["save", "-o", archive, &team]).ok();
+    let elsewhere = Home::new(machine, &[]).unwrap();
+    elsewhere.holm(&["load", "-q", "-i", archive]).ok();
+    let loaded = format!("{host}/loaded/app:1");
+    elsewhere.holm(&["tag", &team, &loaded]).ok();
+    let told = elsewhere.holm(&["push", &loaded]).ok();
+    let loaded = format!("{host}/loaded/app@{}", told_digest(&told, "1"));
+    home.holm(&["pull", &loaded]).ok();
+    assert_eq!(home.holm(&["run", "--rm", &loaded, "echo", "ashore"]).ok(), "ashore\n");
+
     // Quietly, and for one platform.
     let full = format!("{host}/team/app:1\n");
     assert_eq!(home.holm(&["push", "-q", &team]).ok(), full);
