@@ -12,7 +12,7 @@ use super::mounts::AnonymousVolumes;
 use super::networks::NetworkMode;
 use super::records::{self, Definition, Durability, Origin, Status};
 use super::volumes::blocking;
-use super::{Engine, EngineError, keeper, logging, names, networks, ports, validate};
+use super::{Engine, EngineError, emulator, keeper, logging, names, networks, ports, validate};
 use crate::container::etc_files::EtcFiles;
 use crate::container::merge::merge;
 use crate::container::{self, Joined, SpecInput};
@@ -56,6 +56,7 @@ impl Engine {
         let made = self.make(id.clone(), name.clone(), request, &image).await;
         let (definition, mut warnings) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
         warnings.extend(platform);
+        warnings.extend(emulator::lacking(&image.config().platform()));
         warnings.extend(ports::warning(&definition.host));
         self.tell_container(&definition, "create", []);
         let container = keeper::spawn(self.clone(), definition, Status::default(), None);

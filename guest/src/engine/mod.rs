@@ -11,6 +11,7 @@ mod attach;
 mod commit;
 mod container;
 mod create;
+mod emulator;
 mod error;
 mod events;
 mod exec;

@@ -71,7 +71,7 @@ impl ImageConfig {
 
     /// Which machine it is for. Where it does not say, it is for this one.
     pub(crate) fn platform(&self) -> Platform {
-        if self.os.is_empty() && self.architecture.is_empty() {
+        if self.architecture.is_empty() {
             return Platform::host();
         }
         let (os, architecture) = (self.os.clone(), self.architecture.clone());

@@ -249,8 +249,6 @@ fn registry_hint(status: u16, message: &str) -> Option<String> {
         "remove images and containers that are not needed, or raise disk-size in settings.toml"
     } else if status >= 500 && says("connection refused") && says("/v2/") {
         "check that the registry is running and its port is right"
-    } else if says("exec format error") {
-        "the program is for another kind of processor, and this machine has no emulator for it in binfmt_misc: use an image for its own platform"
     } else if says("i/o timeout") && says("/v2/") {
         "check this computer's network, its proxy and its firewall"
     } else {
