@@ -3,7 +3,7 @@
 //! ```text
 //!   pump                                     host
 //!    │ ── token, 32 bytes ─────────────────────► │   good for one stream of one share
-//!    │ ── replayer's thread, u32 ──────────────► │
+//!    │ ── replayer's thread, u32 ──────────────► │   with HANDS_OVER where descriptors can come with the stream
 //!    │ ◄───────────────────────── READY, 1 byte  │   the folder can be served
 //!    │ ◄────────────── or READY_FOR_DEVICE       │   the same, and the host reads /dev/fuse itself
 //!    │ ── DEVICE, and the descriptor ──────────► │   once it is mounted; no requests and replies from here on
@@ -22,7 +22,10 @@ use serde::{Deserialize, Serialize};
 
 /// Says that the token was good.
 pub const READY: u8 = 1;
-/// Says so too, where the stream is a Unix socket: the host wants the device, and takes requests from it itself.
+/// Beside the number of the thread: this stream is a Unix socket, and the host may have the device. Threads have no
+/// such numbers.
+pub const HANDS_OVER: u32 = 1 << 31;
+/// Says so too, where the pump hands over: the host wants the device, and takes requests from it itself.
 pub const READY_FOR_DEVICE: u8 = 3;
 /// The byte that the descriptor of `/dev/fuse` comes with (`SCM_RIGHTS`).
 pub const DEVICE: u8 = 4;

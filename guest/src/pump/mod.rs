@@ -31,7 +31,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use holm_api::files::{MOST_ANNOUNCED, MOST_LISTED, READY, READY_FOR_DEVICE};
+use holm_api::files::{HANDS_OVER, MOST_ANNOUNCED, MOST_LISTED, READY, READY_FOR_DEVICE};
 use holm_api::link::Token;
 use holm_api::port;
 use holm_api::services::SharedKind;
@@ -174,7 +174,9 @@ fn open_stream(plan: &Plan, replayer: i32) -> io::Result<(Socket, Device)> {
     };
     socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(READY_DEADLINE))?;
-    (&socket).write_all(&[&plan.token.0[..], &replayer.to_le_bytes()].concat())?;
+    let hands_over = if plan.sockets.is_some() { HANDS_OVER } else { 0 };
+    let opening = replayer.cast_unsigned() | hands_over;
+    (&socket).write_all(&[&plan.token.0[..], &opening.to_le_bytes()].concat())?;
     let mut ready = [0];
     (&socket).read_exact(&mut ready)?;
     let whose = match ready {

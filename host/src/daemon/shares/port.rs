@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holm_api::files::{READY, READY_FOR_DEVICE};
+use holm_api::files::{HANDS_OVER, READY, READY_FOR_DEVICE};
 use holm_api::link::Token;
 use holm_api::services::{ShareId, SharedKind};
 use holm_files::{Access, Options, Owner, Ownership, Root, Server};
@@ -80,11 +80,14 @@ async fn let_in(mut stream: Stream, shares: &Arc<Shares>) -> io::Result<()> {
 
 async fn serve_files(
     mut stream: Stream,
-    replayer: u32,
+    opening: u32,
     admitted: Admitted,
     shares: &Arc<Shares>,
 ) -> io::Result<()> {
     let Admitted { id, path, kind, read_only, ends } = admitted;
+    // The stream of a machine with a kernel of its own may be a socket as well, by which no descriptor can come.
+    let pump = if opening & HANDS_OVER != 0 { device::peer(&stream) } else { None };
+    let replayer = opening & !HANDS_OVER;
     let opened = path.clone();
     // A slow disk must not hold up other streams.
     let opening = tokio::task::spawn_blocking(move || Root::open(&opened).map_err(io::Error::other));
@@ -99,10 +102,10 @@ async fn serve_files(
         ..Options::new()
     };
     let (server, outgoing) = Server::new(root, options, watcher.clone());
-    shares.attach(id, Some(server.clone()), device::peer(&stream));
-    let (ready, source) = match device::takes_device(&stream) {
-        true => (READY_FOR_DEVICE, Source::Device),
-        false => (READY, Source::Copied),
+    shares.attach(id, Some(server.clone()), pump);
+    let (ready, source) = match pump {
+        Some(_) => (READY_FOR_DEVICE, Source::Device),
+        None => (READY, Source::Copied),
     };
     timeout(DEADLINE, stream.write_all(&[ready])).await??;
     let others = OtherShares { shares: shares.clone(), id, path };

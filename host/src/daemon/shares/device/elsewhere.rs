@@ -13,11 +13,6 @@ pub(crate) enum Device {}
 /// None either.
 pub(crate) enum Turn {}
 
-/// Never.
-pub(crate) fn takes_device(_: &Stream) -> bool {
-    false
-}
-
 /// None of this computer's.
 pub(crate) fn peer(_: &Stream) -> Option<u32> {
     None

@@ -52,12 +52,7 @@ struct Notification {
 /// One thread's place among those that wait for requests.
 pub(crate) struct Turn(OwnedFd);
 
-/// Whether descriptors can come with the stream.
-pub(crate) fn takes_device(stream: &Stream) -> bool {
-    (&**stream as &dyn Any).is::<UnixStream>()
-}
-
-/// The process at its other end, where that is one of this computer's.
+/// The process that has dialled, where that is one of this computer's.
 pub(crate) fn peer(stream: &Stream) -> Option<u32> {
     let stream = (&**stream as &dyn Any).downcast_ref::<UnixStream>()?;
     u32::try_from(stream.peer_cred().ok()?.pid()?).ok()

@@ -6,6 +6,6 @@ mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::{Device, Turn, peer, takes_device};
+pub(super) use elsewhere::{Device, Turn, peer};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{Device, Turn, peer, takes_device};
+pub(super) use linux::{Device, Turn, peer};
