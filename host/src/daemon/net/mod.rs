@@ -158,27 +158,39 @@ mod fuzz {
         bolero::check!().with_type::<Vec<Vec<u8>>>().for_each(|packets| serve(packets.clone()));
     }
 
-    /// Transport headers as they come, behind an IP header that lets them in; never to the outside.
+    /// Transport headers as they come, behind an IP header that lets them in; never to the outside. Long enough for
+    /// an ICMP message with the packet that it is about.
     #[test]
     fn no_transport_header_breaks_the_gateway() {
-        bolero::check!().with_type::<Vec<(u8, bool, [u8; 24])>>().for_each(|inputs| {
-            let packet = |(protocol, usual, payload): &(u8, bool, [u8; 24])| {
+        type Input = (u8, bool, [u8; 24], [u8; 12]);
+        bolero::check!().with_type::<Vec<Input>>().for_each(|inputs| {
+            let packet = |(protocol, usual, payload, rest): &Input| {
                 let protocol =
                     [IpProtocol::Tcp, IpProtocol::Udp, IpProtocol::Icmp][usize::from(protocol % 3)];
                 let mut bytes = vec![0; 20];
                 bytes.extend_from_slice(payload);
+                bytes.extend_from_slice(rest);
                 let mut header = Ipv4Packet::new_unchecked(&mut bytes[..]);
                 header.set_version(4);
                 header.set_header_len(20);
-                header.set_total_len(44);
+                header.set_total_len(56);
                 header.set_next_header(protocol);
                 header.set_src_addr(Ipv4Addr::new(172, 17, 0, 2));
                 header.set_dst_addr(GATEWAY_V4);
                 header.fill_checksum();
                 if *usual {
-                    // The DNS server's port, and a TCP header without options: one flow, deep into its states.
+                    // The DNS server's port, and a TCP header without options: one flow, deep into its states. Of
+                    // ICMP, the word of a packet of that flow's that is too long.
                     bytes[20..24].copy_from_slice(&[0, 1, 0, 53]);
                     bytes[32] = 0x50;
+                    if protocol == IpProtocol::Icmp {
+                        bytes[20..22].copy_from_slice(&[3, 4]);
+                        bytes[28] = 0x45;
+                        bytes[37] = IpProtocol::Tcp.into();
+                        bytes[40..44].copy_from_slice(&GATEWAY_V4.octets());
+                        bytes[44..48].copy_from_slice(&[172, 17, 0, 2]);
+                        bytes[48..52].copy_from_slice(&[0, 53, 0, 1]);
+                    }
                 }
                 bytes
             };
