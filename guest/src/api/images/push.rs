@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(
             layer(LayerPush::Pushing { current: 0, total: 2 }),
             [format!(
-                r#"{{"status":"Pushing","progressDetail":{{"current":0,"total":2}},"progress":"[>{}]      0B/2B","id":"0f"}}"#,
+                r#"{{"status":"Pushing","progressDetail":{{"current":0,"total":2}},"progress":"[>{}]       0B/2B","id":"0f"}}"#,
                 " ".repeat(50)
             )]
         );
