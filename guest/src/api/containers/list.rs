@@ -1,6 +1,6 @@
 //! `GET /containers/json`: what `docker ps` shows, and which.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,9 +9,11 @@ use chrono::Utc;
 use holm_api::services::BoundPort;
 use holm_api::{ContainerRef, Digest, human_duration};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::{places, shape};
+use super::places::{self, Place};
+use super::shape;
 use crate::api::error::ApiError;
 use crate::api::filters::Filters;
 use crate::api::query::Query;
@@ -45,24 +47,80 @@ pub(super) async fn list(State(engine): State<Arc<Engine>>, query: Query) -> Res
     Ok(reply::json(StatusCode::OK, &bodies(&engine, &chosen, query.flag("size")).await?))
 }
 
+/// One container as the list shows it. A type and no `Value`: there may be thousands of them.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Summary {
+    id: String,
+    names: [String; 1],
+    image: String,
+    #[serde(rename = "ImageID")]
+    image_id: String,
+    command: String,
+    created: i64,
+    ports: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_root_fs: Option<u64>,
+    labels: HashMap<String, String>,
+    state: &'static str,
+    status: String,
+    host_config: HostSummary,
+    network_settings: NetworkSummary,
+    mounts: Vec<Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostSummary {
+    network_mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<HashMap<String, String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSummary {
+    networks: BTreeMap<String, Place>,
+}
+
 /// All containers with their sizes, as `system df` shows them.
-pub(crate) async fn summaries(engine: &Engine) -> Result<Vec<Value>, ApiError> {
+pub(crate) async fn summaries(engine: &Engine) -> Result<Vec<Summary>, ApiError> {
     bodies(engine, &engine.containers(), true).await
 }
 
-async fn bodies(engine: &Engine, containers: &[Container], sizes: bool) -> Result<Vec<Value>, ApiError> {
+async fn bodies(engine: &Engine, containers: &[Container], sizes: bool) -> Result<Vec<Summary>, ApiError> {
+    let mut meanings = Meanings { engine, known: HashMap::new() };
     let mut bodies = Vec::with_capacity(containers.len());
     for container in containers {
-        let mut body = body(engine, container);
+        let mut body = summary(engine, &mut meanings, container);
         if sizes {
             let written = engine.written(container.id()).await?;
             let image = engine.images().get(&container.definition().image.id);
-            body["SizeRw"] = json!(written);
-            body["SizeRootFs"] = json!(written + image.map_or(0, |image| image.size()));
+            body.size_rw = Some(written);
+            body.size_root_fs = Some(written + image.map_or(0, |image| image.size()));
         }
         bodies.push(body);
     }
     Ok(bodies)
+}
+
+/// What names of images mean by now, each asked for once: many containers have the same.
+struct Meanings<'a> {
+    engine: &'a Engine,
+    known: HashMap<String, Option<Digest>>,
+}
+
+impl Meanings<'_> {
+    fn of(&mut self, reference: &str) -> Option<Digest> {
+        if let Some(known) = self.known.get(reference) {
+            return *known;
+        }
+        let found = self.engine.images().find(reference).ok().map(|image| image.id());
+        self.known.insert(reference.to_owned(), found);
+        found
+    }
 }
 
 /// Which containers a client wants to see.
@@ -217,28 +275,32 @@ fn port_range(name: &str, text: &str) -> Result<Vec<String>, ApiError> {
     }
 }
 
-fn body(engine: &Engine, container: &Container) -> Value {
+fn summary(engine: &Engine, meanings: &mut Meanings<'_>, container: &Container) -> Summary {
     let (definition, status) = (&*container.definition(), &container.status());
-    // A name that means another image by now would be a lie.
     let image = &definition.image;
-    let still = engine.images().find(&image.reference).is_ok_and(|found| found.id() == image.id);
-    let shown = if still { image.reference.clone() } else { image.id.to_string() };
-    let mode = definition.host.network_mode.as_deref().unwrap_or("bridge");
-    json!({
-        "Id": definition.id.as_str(),
-        "Names": [format!("/{}", definition.name)],
-        "Image": shown,
-        "ImageID": image.id.to_string(),
-        "Command": command(definition),
-        "Created": definition.created.timestamp(),
-        "Ports": shape::port_list(definition, status),
-        "Labels": definition.config.labels.clone().unwrap_or_default(),
-        "State": status.life.word(),
-        "Status": status_text(&status.life, container.health().map(|health| health.status)),
-        "HostConfig": { "NetworkMode": mode },
-        "NetworkSettings": { "Networks": places::networks(engine, definition, status) },
-        "Mounts": shape::mounts(engine, definition),
-    })
+    // A name that means another image by now would be a lie.
+    let still = meanings.of(&image.reference) == Some(image.id);
+    let host = &definition.host;
+    Summary {
+        id: definition.id.to_string(),
+        names: [format!("/{}", definition.name)],
+        image: if still { image.reference.clone() } else { image.id.to_string() },
+        image_id: image.id.to_string(),
+        command: command(definition),
+        created: definition.created.timestamp(),
+        ports: shape::port_list(definition, status),
+        size_rw: None,
+        size_root_fs: None,
+        labels: definition.config.labels.clone().unwrap_or_default(),
+        state: status.life.word(),
+        status: status_text(&status.life, container.health().map(|health| health.status)),
+        host_config: HostSummary {
+            network_mode: host.network_mode.clone().unwrap_or_else(|| "bridge".to_owned()),
+            annotations: host.annotations.clone().filter(|annotations| !annotations.is_empty()),
+        },
+        network_settings: NetworkSummary { networks: places::networks(engine, definition, status) },
+        mounts: shape::mounts(engine, definition),
+    }
 }
 
 /// Whether it has one of the volumes, by name, source or destination, or none is asked for.

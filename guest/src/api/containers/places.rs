@@ -1,11 +1,15 @@
 //! The JSON of a container's places on networks, with every field that Go writes, zero or not.
 
-use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+use holm_api::models::EndpointIpamConfig;
+use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::shape;
 use crate::engine::{Definition, Engine, Status, dns_names, has_embedded_dns};
-use crate::network::{Endpoint, Place};
+use crate::network::{Endpoint, Place as Addresses};
 
 /// Fields of a place that are those of the default network's too, beside it, for older clients.
 const OUTER: [&str; 8] = [
@@ -30,72 +34,101 @@ pub(super) fn network_settings(engine: &Engine, definition: &Definition, status:
         "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
         "SecondaryIPAddresses": null, "SecondaryIPv6Addresses": null,
     });
-    let none = || addresses(None);
-    let bridge = networks.get("bridge").cloned().unwrap_or_else(none);
+    let bridge = networks.get("bridge").cloned().unwrap_or_default();
+    let bridge = json!(bridge);
     for field in OUTER {
         settings[field] = bridge[field].clone();
     }
-    settings["Networks"] = networks;
+    settings["Networks"] = json!(networks);
     settings
 }
 
-/// All of them, by network.
-pub(super) fn networks(engine: &Engine, definition: &Definition, status: &Status) -> Value {
-    let mut names: Vec<_> = definition.endpoints.keys().collect();
-    names.sort();
-    let places = names.into_iter().map(|name| (name.clone(), place(engine, definition, status, name)));
-    Value::Object(places.collect::<Map<_, _>>())
+/// A container's place on one network.
+#[derive(Clone, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Place {
+    #[serde(rename = "IPAMConfig")]
+    ipam_config: Option<EndpointIpamConfig>,
+    links: Option<Vec<String>>,
+    aliases: Option<Vec<String>>,
+    mac_address: String,
+    driver_opts: Option<HashMap<String, String>>,
+    gw_priority: i64,
+    #[serde(rename = "NetworkID")]
+    network_id: String,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: String,
+    gateway: String,
+    #[serde(rename = "IPAddress")]
+    address: String,
+    #[serde(rename = "IPPrefixLen")]
+    prefix: u8,
+    #[serde(rename = "IPv6Gateway")]
+    v6_gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    v6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    v6_prefix: u8,
+    #[serde(rename = "DNSNames")]
+    dns_names: Option<Vec<String>>,
 }
 
-fn place(engine: &Engine, definition: &Definition, status: &Status, name: &str) -> Value {
+/// All of them, by network.
+pub(super) fn networks(engine: &Engine, definition: &Definition, status: &Status) -> BTreeMap<String, Place> {
+    let names = definition.endpoints.keys();
+    names.map(|name| (name.clone(), place(engine, definition, status, name))).collect()
+}
+
+fn place(engine: &Engine, definition: &Definition, status: &Status, name: &str) -> Place {
     let wish = &definition.endpoints[name];
     let endpoint = status.endpoints.iter().find(|endpoint| endpoint.network_name == name);
-    let network = engine.networks().find(name).ok();
     // Docker tells these of a container that has once run.
-    let network = network.filter(|_| status.life.started_at.is_some());
-    let mut place = addresses(endpoint);
-    place["IPAMConfig"] = json!(wish.ipam_config);
-    place["Links"] = json!(wish.links);
-    place["Aliases"] = json!(wish.aliases);
-    place["DriverOpts"] = json!(wish.driver_opts);
-    place["GwPriority"] = json!(wish.gw_priority.unwrap_or(0));
+    let network = status.life.started_at.and_then(|_| engine.networks().find(name).ok());
+    let mut place = Place {
+        ipam_config: wish.ipam_config.clone(),
+        links: wish.links.clone(),
+        aliases: wish.aliases.clone(),
+        driver_opts: wish.driver_opts.clone(),
+        gw_priority: wish.gw_priority.unwrap_or(0),
+        ..endpoint.map(Place::of).unwrap_or_default()
+    };
     if let Some(network) = network {
-        place["NetworkID"] = json!(network.id.as_str());
+        place.network_id = network.id.to_string();
         if has_embedded_dns(&network.name) {
-            place["DNSNames"] = json!(dns_names(definition, Some(wish)));
+            place.dns_names = Some(dns_names(definition, Some(wish)));
         }
         if endpoint.is_none() && status.life.pid().is_some() {
             // A place without an interface of its own: the machine's, or none.
             let parts = ["endpoint", definition.id.as_str(), network.id.as_str()];
-            place["EndpointID"] = json!(digest(&parts));
+            place.endpoint_id = digest(&parts);
         }
     } else {
-        place["MacAddress"] = json!(wish.mac_address.clone().unwrap_or_default());
+        place.mac_address = wish.mac_address.clone().unwrap_or_default();
     }
     place
 }
 
-fn addresses(endpoint: Option<&Endpoint>) -> Value {
-    let (v4, v6) = (endpoint.and_then(|e| e.v4), endpoint.and_then(|e| e.v6));
-    let address =
-        |place: Option<Place>| place.map(|place| place.address.addr().to_string()).unwrap_or_default();
-    let prefix = |place: Option<Place>| place.map_or(0, |place| place.address.prefix_len());
-    let gateway = |place: Option<Place>| {
-        place.and_then(|place| place.gateway).map(|gateway| gateway.to_string()).unwrap_or_default()
-    };
-    json!({
-        "IPAMConfig": null, "Links": null, "Aliases": null,
-        "MacAddress": endpoint.map(|e| e.mac.to_string()).unwrap_or_default(),
-        "DriverOpts": null, "GwPriority": 0, "NetworkID": "",
-        "EndpointID": endpoint.map(|e| e.id.as_str()).unwrap_or_default(),
-        "Gateway": gateway(v4),
-        "IPAddress": address(v4),
-        "IPPrefixLen": prefix(v4),
-        "IPv6Gateway": gateway(v6),
-        "GlobalIPv6Address": address(v6),
-        "GlobalIPv6PrefixLen": prefix(v6),
-        "DNSNames": null,
-    })
+impl Place {
+    fn of(endpoint: &Endpoint) -> Self {
+        let address = |place: Option<Addresses>| {
+            place.map(|place| place.address.addr().to_string()).unwrap_or_default()
+        };
+        let prefix = |place: Option<Addresses>| place.map_or(0, |place| place.address.prefix_len());
+        let gateway = |place: Option<Addresses>| {
+            place.and_then(|place| place.gateway).map(|gateway| gateway.to_string()).unwrap_or_default()
+        };
+        Self {
+            mac_address: endpoint.mac.to_string(),
+            endpoint_id: endpoint.id.to_string(),
+            gateway: gateway(endpoint.v4),
+            address: address(endpoint.v4),
+            prefix: prefix(endpoint.v4),
+            v6_gateway: gateway(endpoint.v6),
+            v6_address: address(endpoint.v6),
+            v6_prefix: prefix(endpoint.v6),
+            ..Self::default()
+        }
+    }
 }
 
 /// An id for something that has none of its own: the same for as long as what it is made from.
