@@ -39,19 +39,42 @@ impl LayerSink for Layers {
 }
 
 impl Engine {
-    /// Which images containers stand on.
+    /// Which images containers stand on, or have mounted.
     pub(crate) fn image_uses(&self) -> Vec<ContainerUse> {
-        let uses = self.containers().into_iter().map(|container| {
+        let uses = self.containers().into_iter().flat_map(|container| {
             let definition = container.definition();
-            let origin = &definition.image;
-            ContainerUse {
+            let running = container.status().life.is_running();
+            let images: Vec<_> = definition.images().collect();
+            images.into_iter().map(move |(image, layers)| ContainerUse {
                 container: container.id().clone(),
-                image: origin.id,
-                layers: origin.diff_ids.clone(),
-                running: container.status().life.is_running(),
-            }
+                image,
+                layers,
+                running,
+            })
         });
         uses.collect()
+    }
+
+    /// The image that a client means, if it is for the platform that it wants.
+    pub(crate) fn image(&self, text: &str, platform: Option<&Platform>) -> Result<Image, EngineError> {
+        let image = self.images().find(text)?;
+        let config = image.config();
+        let offered = Platform {
+            os: config.os.clone(),
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone(),
+        };
+        match platform {
+            Some(wanted) if wanted.fit(&offered).is_none() => Err(EngineError::Image {
+                // The client pulls the right one when it hears this.
+                kind: ErrorKind::NotFound,
+                message: format!(
+                    "image with reference {text} was found but its platform ({offered}) does not match the specified platform ({wanted})"
+                ),
+                hint: None,
+            }),
+            _ => Ok(image),
+        }
     }
 
     /// `docker rmi`.

@@ -17,7 +17,7 @@ use crate::api::query::Query;
 use crate::api::reply;
 use crate::api::version::ApiVersion;
 use crate::engine::{Engine, EngineError, Timestamp};
-use crate::image::Image;
+use crate::image::{ContainerUse, Image};
 
 const FILTERS: [&str; 6] = ["dangling", "label", "before", "since", "reference", "until"];
 
@@ -31,12 +31,15 @@ pub(super) async fn list(
     let shared = if query.flag("shared-size") { Some(shared_sizes(&engine)) } else { None };
     let mut images: Vec<Image> = engine.images().list();
     images.sort_by_key(|image| std::cmp::Reverse((image.created(), image.id())));
+    // Not counted for older clients.
+    let uses = (version >= ApiVersion::one(51)).then(|| engine.image_uses());
+    let users = |image: &Image| uses.as_ref().map_or(-1, |uses| users_of(image, uses));
     let bodies: Vec<Value> = images
         .iter()
         .filter(|image| wish.includes(image))
         .filter_map(|image| {
             let names = wish.names(image)?;
-            let mut body = body(image, &names, -1, shared.as_ref());
+            let mut body = body(image, &names, users(image), shared.as_ref());
             if version < ApiVersion::one(44) {
                 body["VirtualSize"] = json!(image.size());
             }
@@ -52,11 +55,15 @@ pub(crate) fn summaries(engine: &Engine) -> Vec<Value> {
     let uses = engine.image_uses();
     let images = engine.images().list();
     let body = |image: &Image| {
-        let users = uses.iter().filter(|user| user.image == image.id()).count();
         let names = (image.repo_tags(), image.repo_digests());
-        body(image, &names, i64::try_from(users).unwrap_or(i64::MAX), Some(&shared))
+        body(image, &names, users_of(image, &uses), Some(&shared))
     };
     images.iter().map(body).collect()
+}
+
+fn users_of(image: &Image, uses: &[ContainerUse]) -> i64 {
+    let users = uses.iter().filter(|user| user.image == image.id()).count();
+    i64::try_from(users).unwrap_or(i64::MAX)
 }
 
 /// Which images a client wants to see.

@@ -6,6 +6,7 @@ mod inspect;
 mod list;
 mod load;
 mod pattern;
+mod platform;
 mod prune;
 mod pull;
 mod push;
@@ -53,11 +54,17 @@ async fn get_image(
 ) -> Result<Response, ApiError> {
     match rest.rsplit_once('/') {
         Some((name, "json")) => {
-            let image = engine.images().find(name).map_err(crate::engine::EngineError::from)?;
+            let platform = platform::wanted(&query, version, 49)?;
+            if platform.is_some() && query.flag("manifests") {
+                return Err(ApiError::invalid(
+                    "conflicting options: manifests and platform options cannot both be set",
+                ));
+            }
+            let image = engine.image(name, platform.as_ref())?;
             Ok(reply::json(StatusCode::OK, &inspect::body(&image, version)))
         }
         Some((name, "history")) => {
-            let image = engine.images().find(name).map_err(crate::engine::EngineError::from)?;
+            let image = engine.image(name, platform::wanted(&query, version, 48)?.as_ref())?;
             Ok(reply::json(StatusCode::OK, &inspect::history(&image)))
         }
         Some((name, "get")) => save::these(&engine, vec![name.to_owned()], version, &query).await,
@@ -90,9 +97,17 @@ async fn tag(engine: &Engine, name: &str, query: &Query) -> Result<Response, Api
 }
 
 /// `DELETE /images/{name}`
-async fn remove(State(engine): Shared, Path(name): Path<String>, query: Query) -> Result<Response, ApiError> {
+async fn remove(
+    State(engine): Shared,
+    Extension(version): Extension<ApiVersion>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, ApiError> {
     if name.trim().is_empty() {
         return Err(ApiError::invalid("image name cannot be blank"));
+    }
+    if let Some(platform) = platform::only(&query, version, 50)? {
+        engine.image(&name, Some(&platform))?;
     }
     let removed = engine.remove_image(&name, query.flag("force")).await?;
     Ok(reply::json(StatusCode::OK, &removed_body(removed)))
