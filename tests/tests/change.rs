@@ -72,9 +72,14 @@ fn limits_and_policies_change_and_are_kept(machine: Machine) {
     let (_registry, home) = ready(machine).unwrap();
     home.holm(&["pull", "-q", "busybox"]).ok();
     let wish = r#"{"Image":"busybox","Cmd":["sleep","1000"],"HostConfig":{"Memory":67108864}}"#;
-    assert_eq!(post(&home, "/containers/create?name=isle", wish).status, 201);
+    let created = post(&home, "/containers/create?name=isle", wish);
+    assert_eq!(created.status, 201);
+    // What the computer of a machine without its own kernel lacks is discarded, and shown nowhere.
+    let limited = !created.text().contains("Limitation discarded");
+    assert!(limited || machine == Machine::Process, "{}", created.text());
     home.holm(&["start", "isle"]).ok();
-    assert_eq!(inspect(&home, "isle", "{{.HostConfig.MemorySwap}}"), "134217728");
+    let swap = inspect(&home, "isle", "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}");
+    assert_eq!(swap, if limited { "67108864 134217728" } else { "0 -1" });
     let update = |body: &str| post(&home, "/containers/isle/update", body);
 
     let changed = update(
@@ -82,9 +87,10 @@ fn limits_and_policies_change_and_are_kept(machine: Machine) {
             "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}"#,
     );
     assert_eq!(changed.status, 200, "{}", changed.text());
-    let limits = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.CpuShares}}";
+    let limits = "{{.HostConfig.Memory}} {{json .HostConfig.PidsLimit}} {{.HostConfig.CpuShares}}";
+    let expected = if limited { "134217728 77 512" } else { "0 null 0" };
     let policy = "{{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}}";
-    assert_eq!(inspect(&home, "isle", limits), "134217728 77 512");
+    assert_eq!(inspect(&home, "isle", limits), expected);
     assert_eq!(inspect(&home, "isle", policy), "on-failure:3");
     let id = inspect(&home, "isle", "{{.Id}}");
     // Its own view is of its own cgroup; only one that shares the machine's sees another's.
@@ -112,13 +118,16 @@ fn limits_and_policies_change_and_are_kept(machine: Machine) {
             "invalid restart policy: unknown policy 'sometimes'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
         ),
     ] {
+        if status == 409 && !limited {
+            continue;
+        }
         let refused = update(body);
         assert_eq!(refused.status, status, "{body}");
         assert!(message(&refused).ends_with(words), "{}", message(&refused));
     }
 
     home.holm(&["machine", "restart"]).ok();
-    assert_eq!(inspect(&home, "isle", limits), "134217728 77 512");
+    assert_eq!(inspect(&home, "isle", limits), expected);
     home.holm(&["start", "isle"]).ok();
     if machine == Machine::Qemu {
         assert!(seen().ends_with("134217728\n0\n77\n20\n"));

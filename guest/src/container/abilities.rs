@@ -30,8 +30,10 @@ pub struct HostAbilities {
     pub disk_rates: bool,
     /// Processors.
     pub cpus: usize,
-    /// The highest number of a memory node.
-    pub last_memory_node: usize,
+    /// Those that a container can be kept to, as the kernel lists them: `0-3,7`.
+    pub processors: String,
+    /// Likewise memory nodes.
+    pub memory_nodes: String,
     /// The kernel's version and revision.
     pub kernel: (u64, u64),
 }
@@ -53,9 +55,8 @@ impl HostAbilities {
             disk_weight: offers("io.weight") || offers("io.bfq.weight"),
             disk_rates: offers("io.max"),
             cpus: std::thread::available_parallelism()?.get(),
-            // A kernel without NUMA has one.
-            last_memory_node: fs::read_to_string("/sys/devices/system/node/has_memory")
-                .map_or(0, |list| last_of(list.trim())),
+            processors: list("cpuset.cpus.effective"),
+            memory_nodes: list("cpuset.mems.effective"),
             kernel: kernel(&rustix::system::uname().release().to_string_lossy()),
         })
     }
@@ -71,9 +72,10 @@ impl HostAbilities {
     }
 }
 
-/// The last number of the kernel's lists, as `0-3,7`.
-fn last_of(list: &str) -> usize {
-    list.rsplit([',', '-']).next().and_then(|last| last.parse().ok()).unwrap_or(0)
+/// A list of the cgroup that is above all others; empty without the controller.
+fn list(file: &str) -> String {
+    let text = fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// Version and revision; what follows them is the distribution's. 0 for what is no number.
@@ -111,7 +113,8 @@ impl HostAbilities {
             disk_weight: true,
             disk_rates: true,
             cpus: 4,
-            last_memory_node: 0,
+            processors: "0-3".to_owned(),
+            memory_nodes: "0".to_owned(),
             kernel: (6, 12),
         }
     }
@@ -126,7 +129,6 @@ mod tests {
         assert_eq!(kernel("6.1.0-42-cloud-amd64"), (6, 1));
         assert_eq!(kernel("5.15-rc3"), (5, 15));
         assert_eq!(kernel("unknown"), (0, 0));
-        assert_eq!((last_of("0-3,7"), last_of("0"), last_of("0-1"), last_of("")), (7, 0, 1, 0));
     }
 
     #[test]

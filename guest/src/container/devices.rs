@@ -55,7 +55,7 @@ pub(super) fn devices(host: &HostConfig) -> Result<(Vec<LinuxDevice>, Vec<LinuxD
         let parsed = parse_rule(text);
         rules.push(
             parsed
-                .ok_or_else(|| SpecError::Invalid(format!("invalid device cgroup rule format: '{text}'")))?,
+                .ok_or_else(|| SpecError::AtStart(format!("invalid device cgroup rule format: '{text}'")))?,
         );
     }
     Ok((nodes, rules))
@@ -65,7 +65,7 @@ pub(super) fn devices(host: &HostConfig) -> Result<(Vec<LinuxDevice>, Vec<LinuxD
 fn at(here: &str, there: &str) -> Result<Vec<LinuxDevice>, SpecError> {
     let failed = |why: String| {
         let what = "error gathering device information while adding custom device";
-        SpecError::Invalid(format!("{what} {here:?}: {why}"))
+        SpecError::AtStart(format!("{what} {here:?}: {why}"))
     };
     let path = fs::canonicalize(here).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => failed("no such file or directory".to_owned()),

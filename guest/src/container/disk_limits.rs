@@ -10,50 +10,83 @@ use oci_spec::runtime::{
 use super::SpecError;
 use super::abilities::HostAbilities;
 
-/// The limits; what this host cannot do is left out with Docker's warning.
-pub(super) fn disk_limits(
-    host: &HostConfig,
+/// Discards what this host cannot do, with Docker's warnings.
+pub(super) fn settle_disk(
+    host: &mut HostConfig,
     abilities: &HostAbilities,
     warnings: &mut Vec<String>,
-) -> Result<Option<LinuxBlockIo>, SpecError> {
+) -> Result<(), SpecError> {
     for (asked, what) in [(host.io_maximum_bandwidth, "bandwidth"), (host.io_maximum_iops, "IOPs")] {
         if asked.unwrap_or(0) != 0 {
             let words = format!("invalid option: QoS maximum {what} configuration is not supported on linux");
             return Err(SpecError::Invalid(words));
         }
     }
-    let mut limits = LinuxBlockIo::default();
     if let Some(weight) = host.blkio_weight.filter(|weight| *weight > 0) {
         if !abilities.disk_weight {
             warnings.push("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.".to_owned());
+            host.blkio_weight = Some(0);
         } else if !(10..=1000).contains(&weight) {
             return Err(SpecError::Invalid("Range of blkio weight is from 10 to 1000".to_owned()));
-        } else {
-            limits.set_weight(Some(weight));
         }
     }
+    let mut discard = |is_asked: bool, is_had: bool, warning: &str| {
+        let discarded = is_asked && !is_had;
+        if discarded {
+            warnings.push(warning.to_owned());
+        }
+        discarded
+    };
+    let some = |devices: &Option<Vec<ThrottleDevice>>| devices.as_ref().is_some_and(|all| !all.is_empty());
+    if discard(
+        host.blkio_weight_device.as_ref().is_some_and(|all| !all.is_empty()),
+        abilities.disk_weight,
+        "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
+    ) {
+        host.blkio_weight_device = None;
+    }
+    for (devices, warning) in [
+        (
+            &mut host.blkio_device_read_bps,
+            "Your kernel does not support BPS Block I/O read limit or the cgroup is not mounted. Block I/O BPS read limit discarded.",
+        ),
+        (
+            &mut host.blkio_device_write_bps,
+            "Your kernel does not support BPS Block I/O write limit or the cgroup is not mounted. Block I/O BPS write limit discarded.",
+        ),
+        (
+            &mut host.blkio_device_read_iops,
+            "Your kernel does not support IOPS Block read limit or the cgroup is not mounted. Block I/O IOPS read limit discarded.",
+        ),
+        (
+            &mut host.blkio_device_write_iops,
+            "Your kernel does not support IOPS Block write limit or the cgroup is not mounted. Block I/O IOPS write limit discarded.",
+        ),
+    ] {
+        if discard(some(devices), abilities.disk_rates, warning) {
+            *devices = None;
+        }
+    }
+    Ok(())
+}
+
+/// The limits of a settled container.
+pub(super) fn disk_limits(host: &HostConfig) -> Result<Option<LinuxBlockIo>, SpecError> {
+    let mut limits = LinuxBlockIo::default();
+    limits.set_weight(host.blkio_weight.filter(|weight| *weight > 0));
     let weights = host.blkio_weight_device.as_deref().unwrap_or_default();
-    if !weights.is_empty() && !abilities.disk_weight {
-        warnings.push("Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.".to_owned());
-    } else if !weights.is_empty() {
+    if !weights.is_empty() {
         limits.set_weight_device(Some(weights.iter().map(weight).collect::<Result<_, _>>()?));
     }
-    let mut rates = |devices: &Option<Vec<ThrottleDevice>>, warning: &str| {
-        let devices = devices.as_deref().unwrap_or_default();
-        if devices.is_empty() {
-            return Ok(None);
-        }
-        if !abilities.disk_rates {
-            warnings.push(warning.to_owned());
-            return Ok(None);
-        }
-        devices.iter().map(rate).collect::<Result<Vec<_>, SpecError>>().map(Some)
+    let rates = |devices: &Option<Vec<ThrottleDevice>>| {
+        let devices = devices.as_deref().filter(|devices| !devices.is_empty());
+        devices.map(|devices| devices.iter().map(rate).collect::<Result<Vec<_>, SpecError>>()).transpose()
     };
     limits
-        .set_throttle_read_bps_device(rates(&host.blkio_device_read_bps, "Your kernel does not support BPS Block I/O read limit or the cgroup is not mounted. Block I/O BPS read limit discarded.")?)
-        .set_throttle_write_bps_device(rates(&host.blkio_device_write_bps, "Your kernel does not support BPS Block I/O write limit or the cgroup is not mounted. Block I/O BPS write limit discarded.")?)
-        .set_throttle_read_iops_device(rates(&host.blkio_device_read_iops, "Your kernel does not support IOPS Block read limit or the cgroup is not mounted. Block I/O IOPS read limit discarded.")?)
-        .set_throttle_write_iops_device(rates(&host.blkio_device_write_iops, "Your kernel does not support IOPS Block write limit or the cgroup is not mounted. Block I/O IOPS write limit discarded.")?);
+        .set_throttle_read_bps_device(rates(&host.blkio_device_read_bps)?)
+        .set_throttle_write_bps_device(rates(&host.blkio_device_write_bps)?)
+        .set_throttle_read_iops_device(rates(&host.blkio_device_read_iops)?)
+        .set_throttle_write_iops_device(rates(&host.blkio_device_write_iops)?);
     Ok((limits != LinuxBlockIo::default()).then_some(limits))
 }
 
@@ -78,7 +111,7 @@ fn rate(device: &ThrottleDevice) -> Result<LinuxThrottleDevice, SpecError> {
 fn numbers(path: &str) -> Result<(i64, i64), SpecError> {
     let stat = stat(path).map_err(|error| {
         // Go's errors begin with a small letter.
-        SpecError::Invalid(format!("stat {path}: {}", error.desc().to_lowercase()))
+        SpecError::AtStart(format!("stat {path}: {}", error.desc().to_lowercase()))
     })?;
     let number = |number: u64| i64::try_from(number).unwrap_or(0);
     Ok((number(major(stat.st_rdev)), number(minor(stat.st_rdev))))
@@ -92,9 +125,9 @@ mod tests {
         host: &HostConfig,
         abilities: &HostAbilities,
     ) -> (Result<Option<LinuxBlockIo>, String>, Vec<String>) {
-        let mut warnings = Vec::new();
-        let limits = disk_limits(host, abilities, &mut warnings).map_err(|error| error.to_string());
-        (limits, warnings)
+        let (mut host, mut warnings) = (host.clone(), Vec::new());
+        let limits = settle_disk(&mut host, abilities, &mut warnings).and_then(|()| disk_limits(&host));
+        (limits.map_err(|error| error.to_string()), warnings)
     }
 
     fn rate_of(path: &str) -> HostConfig {

@@ -1,8 +1,8 @@
 //! From what a client asked for to what the kernel is told: OCI runtime specs, defaults, `/etc` files.
 //!
 //! All of it is a function of its arguments, but [`abilities`], which asks the host, [`etc_files`], which writes, and
-//! the devices that [`spec`] finds in `/dev`. The engine therefore calls [`spec`] when a container is created, for its
-//! errors and warnings, and again at every start, for the spec.
+//! the devices that [`spec`] finds in `/dev`. The engine therefore calls [`check`] when a container is created, for its
+//! errors and warnings, and [`spec`] at every start.
 
 pub mod abilities;
 mod capabilities;
@@ -24,4 +24,4 @@ mod sysctls;
 pub mod usage;
 pub mod users;
 
-pub use spec::{Joined, SpecError, SpecInput, spec};
+pub use spec::{Joined, SpecError, SpecInput, check, spec};

@@ -42,12 +42,12 @@ fn rlimit(
 ) -> Result<PosixRlimit, SpecError> {
     let name = ulimit.name.as_deref().unwrap_or_default();
     let Some((name, typ, _)) = TYPES.into_iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)) else {
-        return Err(SpecError::Invalid(format!("invalid ulimit type: {name}")));
+        return Err(SpecError::AtStart(format!("invalid ulimit type: {name}")));
     };
     // -1 is "unlimited", which is all bits set in either word.
     let (soft, hard) = (ulimit.soft.unwrap_or(0), ulimit.hard.unwrap_or(0));
     if hard != -1 && (soft == -1 || soft > hard) {
-        return Err(SpecError::Invalid(format!(
+        return Err(SpecError::AtStart(format!(
             "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
         )));
     }

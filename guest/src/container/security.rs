@@ -36,9 +36,9 @@ impl Security {
                 "disable" => continue,
                 other => other
                     .split_once(if other.contains('=') { '=' } else { ':' })
-                    .ok_or_else(|| SpecError::Invalid(format!("invalid --security-opt 1: {option:?}")))?,
+                    .ok_or_else(|| SpecError::Unexpected(format!("invalid --security-opt 1: {option:?}")))?,
             };
-            let invalid = || SpecError::Invalid(format!("invalid --security-opt 2: {option:?}"));
+            let invalid = || SpecError::Unexpected(format!("invalid --security-opt 2: {option:?}"));
             match key {
                 "label" | "apparmor" => {}
                 "no-new-privileges" => security.no_new_privileges = parse_bool(value).ok_or_else(invalid)?,

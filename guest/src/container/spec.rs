@@ -78,33 +78,61 @@ pub enum SpecError {
     /// A value that Docker refuses, in Docker's words.
     #[error("{0}")]
     Invalid(String),
+    /// One that it refuses as if it were a fault of its own.
+    #[error("{0}")]
+    Unexpected(String),
+    /// One that Docker's daemon finds out about when the container starts.
+    #[error("{0}")]
+    AtStart(String),
+    /// Likewise the runtime that it calls.
+    #[error("{0}")]
+    InRuntime(String),
     /// What Docker can do and we cannot yet.
     #[error("{0} is not supported by holm yet")]
     Unsupported(&'static str),
 }
 
-/// The spec, and Docker's warnings about what was left out of it. `process.user` is root in it: the shim
-/// resolves [`ContainerConfig::user`] in the mounted root.
-pub fn spec(input: &SpecInput<'_>) -> Result<(Spec, Vec<String>), SpecError> {
-    let SpecInput { config, host, .. } = *input;
-    refuse_unsupported(host)?;
+/// What Docker refuses when a container is created, and its warnings about what is left out.
+pub fn check(input: &SpecInput<'_>) -> Result<Vec<String>, SpecError> {
     let mut warnings = Vec::new();
+    match make(input, &mut warnings) {
+        Ok(_) | Err(SpecError::AtStart(_) | SpecError::InRuntime(_)) => Ok(warnings),
+        Err(refused) => Err(refused),
+    }
+}
+
+/// The spec. `process.user` is root in it: the shim resolves [`ContainerConfig::user`] in the mounted root.
+pub fn spec(input: &SpecInput<'_>) -> Result<Spec, SpecError> {
+    make(input, &mut Vec::new())
+}
+
+fn make(input: &SpecInput<'_>, warnings: &mut Vec<String>) -> Result<Spec, SpecError> {
+    let SpecInput { config, host, abilities, .. } = *input;
+    refuse_unsupported(host)?;
     let namespaces = namespaces(host, input.joined)?;
-    let security = Security::parse(host.security_opt.as_deref().unwrap_or_default())?;
-    let capabilities = capabilities::granted(host, input.abilities)?;
+    let capabilities = capabilities::granted(host, abilities)?;
     // With other processes' ids there is an init already.
     let with_init = host.init == Some(true) && namespaces.own_pids;
-
+    let mut process = first_process(input, &capabilities, with_init, warnings)?;
+    let security = Security::parse(host.security_opt.as_deref().unwrap_or_default())?;
+    let mounts = all_mounts(input, &namespaces, &security, with_init)?;
+    // From here on Docker finds out when the container starts.
+    let limits = rlimits::rlimits(host.ulimits.as_deref().unwrap_or_default(), abilities, warnings)?;
+    refuse_requests(host)?;
+    process
+        .set_rlimits((!limits.is_empty()).then_some(limits))
+        // Some(false) would make libcontainer load the filter when the right to do so is dropped already.
+        .set_no_new_privileges(security.no_new_privileges.then_some(true));
     let mut spec = Spec::default();
     spec.set_version("1.2.0".to_owned())
         .set_root(Some(root(input)))
-        .set_process(Some(first_process(input, &security, &capabilities, with_init, &mut warnings)?))
-        .set_mounts(Some(all_mounts(input, &namespaces, &security, with_init)?))
-        .set_linux(Some(linux(input, &namespaces, &security, &capabilities, &mut warnings)?))
+        .set_process(Some(process))
+        .set_mounts(Some(mounts))
+        .set_linux(Some(linux(input, &namespaces, &security, &capabilities)?))
         .set_annotations(host.annotations.clone())
         .set_hostname(None);
     set_names(&mut spec, config, &namespaces)?;
-    Ok((spec, warnings))
+    Ok(spec)
 }
 
 fn root(input: &SpecInput<'_>) -> oci_spec::runtime::Root {
@@ -115,13 +143,11 @@ fn root(input: &SpecInput<'_>) -> oci_spec::runtime::Root {
 
 fn first_process(
     input: &SpecInput<'_>,
-    security: &Security,
     capabilities: &[&str],
     with_init: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Process, SpecError> {
     let SpecInput { config, host, abilities, .. } = *input;
-    let limits = rlimits::rlimits(host.ulimits.as_deref().unwrap_or_default(), abilities, warnings)?;
     let mut process = Process::default();
     process
         .set_args(Some(process::arguments(config, with_init)?))
@@ -129,10 +155,7 @@ fn first_process(
         .set_cwd(process::folder(config)?)
         .set_terminal(Some(config.tty == Some(true)))
         .set_capabilities(Some(capabilities::sets(capabilities)))
-        .set_rlimits((!limits.is_empty()).then_some(limits))
-        .set_oom_score_adj(Some(oom_score(host, abilities, warnings)?))
-        // Some(false) would make libcontainer load the filter when the right to do so is dropped already.
-        .set_no_new_privileges(security.no_new_privileges.then_some(true));
+        .set_oom_score_adj(Some(oom_score(host, abilities, warnings)?));
     Ok(process)
 }
 
@@ -181,11 +204,10 @@ fn linux(
     namespaces: &Namespaces,
     security: &Security,
     capabilities: &[&str],
-    warnings: &mut Vec<String>,
 ) -> Result<Linux, SpecError> {
     let SpecInput { host, abilities, .. } = *input;
     let (nodes, rules) = devices::devices(host)?;
-    let mut resources = resources::resources(host, Subject::Container, abilities, warnings)?;
+    let mut resources = resources::resources(host, Subject::Container, abilities)?;
     resources.set_devices(Some(rules));
     let privileged = host.privileged == Some(true);
     let paths = |asked: &Option<Vec<String>>, default: &[&str]| match asked {
@@ -209,7 +231,7 @@ fn linux(
 fn set_names(spec: &mut Spec, config: &ContainerConfig, namespaces: &Namespaces) -> Result<(), SpecError> {
     let name = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if let Some(hostname) = name(&config.hostname).filter(|hostname| hostname.len() > LONGEST_HOSTNAME) {
-        return Err(SpecError::Invalid(format!(
+        return Err(SpecError::AtStart(format!(
             "hostname {hostname:?} is too long (maximum {LONGEST_HOSTNAME} bytes)"
         )));
     }
@@ -231,29 +253,37 @@ fn refuse_unsupported(host: &HostConfig) -> Result<(), SpecError> {
             "invalid isolation ({isolation}): linux only supports 'default'"
         )));
     }
-    if let Some(request) = host.device_requests.iter().flatten().next() {
-        let driver = request.driver.as_deref().unwrap_or_default();
-        let wanted = request.capabilities.iter().flatten().map(|all| format!("[{}]", all.join(" ")));
-        let wanted = wanted.collect::<Vec<_>>().join(" ");
-        return Err(SpecError::Invalid(format!(
-            "could not select device driver {driver:?} with capabilities: [{wanted}]"
-        )));
-    }
     if host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
         return Err(SpecError::Unsupported("--storage-opt"));
     }
     Ok(())
 }
 
+fn refuse_requests(host: &HostConfig) -> Result<(), SpecError> {
+    if let Some(request) = host.device_requests.iter().flatten().next() {
+        let driver = request.driver.as_deref().unwrap_or_default();
+        let wanted = request.capabilities.iter().flatten().map(|all| format!("[{}]", all.join(" ")));
+        let wanted = wanted.collect::<Vec<_>>().join(" ");
+        return Err(SpecError::AtStart(format!(
+            "could not select device driver {driver:?} with capabilities: [{wanted}]"
+        )));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use holm_api::models::DeviceRequest;
+    use holm_api::models::{DeviceMapping, DeviceRequest, ResourcesUlimits};
 
     use super::*;
 
-    fn made(config: &ContainerConfig, host: &HostConfig) -> Result<(Spec, Vec<String>), SpecError> {
+    fn with<T>(
+        config: &ContainerConfig,
+        host: &HostConfig,
+        make: impl FnOnce(&SpecInput<'_>) -> Result<T, SpecError>,
+    ) -> Result<T, SpecError> {
         let id = "0123456789abcdef".repeat(4).parse().unwrap();
-        spec(&SpecInput {
+        make(&SpecInput {
             id: &id,
             config,
             host,
@@ -266,18 +296,22 @@ mod tests {
         })
     }
 
+    fn made(config: &ContainerConfig, host: &HostConfig) -> Result<Spec, SpecError> {
+        with(config, host, spec)
+    }
+
     fn config() -> ContainerConfig {
         ContainerConfig { cmd: Some(vec!["true".into()]), hostname: Some("box".into()), ..Default::default() }
     }
 
     fn made_of(host: HostConfig) -> Spec {
-        made(&config(), &host).unwrap().0
+        made(&config(), &host).unwrap()
     }
 
     #[test]
     fn a_plain_container_is_as_docker_makes_it() {
-        let (spec, warnings) = made(&config(), &HostConfig::default()).unwrap();
-        assert!(warnings.is_empty(), "{warnings:?}");
+        let spec = made(&config(), &HostConfig::default()).unwrap();
+        assert_eq!(with(&config(), &HostConfig::default(), check), Ok(Vec::new()));
         assert_eq!(spec.hostname().as_deref(), Some("box"));
         let process = spec.process().as_ref().unwrap();
         assert_eq!(
@@ -344,5 +378,21 @@ mod tests {
         );
         let long = ContainerConfig { hostname: Some("x".repeat(65)), ..config() };
         assert!(made(&long, &HostConfig::default()).unwrap_err().to_string().contains("is too long"));
+    }
+
+    #[test]
+    fn what_docker_finds_out_at_the_start_keeps_no_container_from_being_made() {
+        let device = |path: &str| DeviceMapping { path_on_host: Some(path.into()), ..Default::default() };
+        for host in [
+            HostConfig { devices: Some(vec![device("/dev/nope")]), ..Default::default() },
+            HostConfig { device_cgroup_rules: Some(vec!["nonsense".into()]), ..Default::default() },
+            HostConfig { security_opt: Some(vec!["seccomp={".into()]), ..Default::default() },
+            HostConfig { sysctls: Some([("kernel.x".into(), "1".into())].into()), ..Default::default() },
+            HostConfig { ulimits: Some(vec![ResourcesUlimits::default()]), ..Default::default() },
+        ] {
+            assert_eq!(with(&config(), &host, check), Ok(Vec::new()), "{host:?}");
+            let refused = made(&config(), &host).unwrap_err();
+            assert!(matches!(refused, SpecError::AtStart(_) | SpecError::InRuntime(_)), "{refused:?}");
+        }
     }
 }

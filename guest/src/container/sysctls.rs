@@ -40,7 +40,7 @@ pub(super) fn sysctls(
 }
 
 fn check(name: &str, dotted: &str, namespaces: &Namespaces) -> Result<(), SpecError> {
-    let refused = |why: &str| Err(SpecError::Invalid(format!("sysctl {name:?} {why}")));
+    let refused = |why: &str| Err(SpecError::InRuntime(format!("sysctl {name:?} {why}")));
     // No way to another file by a name with dots of its own.
     let mut parts = dotted.split(['.', '/']);
     let plain = |part: &str| {

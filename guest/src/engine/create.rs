@@ -15,8 +15,9 @@ use super::volumes::blocking;
 use super::{Engine, EngineError, emulator, keeper, logging, names, networks, ports, validate};
 use crate::container::etc_files::EtcFiles;
 use crate::container::merge::merge;
+use crate::container::resources::{Subject, settle};
 use crate::container::{self, Joined, SpecInput};
-use crate::image::{Image, Platform};
+use crate::image::{Hold, Image, Platform};
 
 /// What a client wants.
 #[derive(Clone, Debug, Default)]
@@ -44,24 +45,27 @@ pub(crate) struct Created {
 
 impl Engine {
     /// Makes a container.
-    pub(crate) async fn create(self: &Arc<Self>, request: CreateRequest) -> Result<Created, EngineError> {
-        validate::check(&request.config, &request.host)?;
+    pub(crate) async fn create(self: &Arc<Self>, mut request: CreateRequest) -> Result<Created, EngineError> {
+        let mut warnings = validate::check(&request.config, &request.host)?;
+        settle(&mut request.host, Subject::Container, self.abilities(), &mut warnings)?;
         networks::check_wishes(self.networks(), &request.endpoints)?;
-        let image = self.image_for(&request)?;
-        // Until the container is in the table nothing else keeps its layers.
-        let hold = self.images().hold(&image);
+        let wanted = request.config.image.as_deref().unwrap_or_default();
+        let image = self.image(wanted, request.platform.as_ref())?;
+        // Until the container is in the table nothing else keeps its layers, and those of images that it mounts.
+        let mut holds: Vec<Hold> = self.images().hold(&image).into_iter().collect();
         let id = names::new_id()?;
         let name = self.take_name(request.name.as_deref(), &id)?;
         let platform = request.platform.is_none().then(|| other_platform(&image)).flatten();
-        let made = self.make(id.clone(), name.clone(), request, &image).await;
-        let (definition, mut warnings) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
+        let made = self.make(id.clone(), name.clone(), request, &image, &mut holds).await;
+        let (definition, left_out) = made.inspect_err(|_| self.table().names.release(&name, &id))?;
         warnings.extend(platform);
         warnings.extend(emulator::lacking(&image.config().platform()));
+        warnings.extend(left_out);
         warnings.extend(ports::warning(&definition.host));
         self.tell_container(&definition, "create", []);
         let container = keeper::spawn(self.clone(), definition, Status::default(), None);
         self.table().containers.insert(id.clone(), container);
-        drop(hold);
+        drop(holds);
         Ok(Created { id, warnings })
     }
 
@@ -72,9 +76,10 @@ impl Engine {
         name: String,
         request: CreateRequest,
         image: &Image,
+        holds: &mut Vec<Hold>,
     ) -> Result<(Definition, Vec<String>), EngineError> {
         let mut definition = definition(self, id, name, request, image)?;
-        definition.mounts = self.take_mounts(&definition).await?;
+        definition.mounts = self.take_mounts(&definition, holds).await?;
         let (engine, written) = (self.clone(), definition.clone());
         let made = match blocking(move || write(&engine, &written)).await {
             Ok(warnings) => self.populate(&definition).await.map(|()| warnings),
@@ -90,30 +95,6 @@ impl Engine {
                 Err(error)
             }
         }
-    }
-
-    fn image_for(&self, request: &CreateRequest) -> Result<Image, EngineError> {
-        let text = request.config.image.as_deref().unwrap_or_default();
-        let image = self.images().find(text)?;
-        if let Some(wanted) = &request.platform {
-            let config = image.config();
-            let offered = Platform {
-                os: config.os.clone(),
-                architecture: config.architecture.clone(),
-                variant: config.variant.clone(),
-            };
-            if wanted.fit(&offered).is_none() {
-                return Err(EngineError::Image {
-                    // The client pulls the right one when it hears this.
-                    kind: super::ErrorKind::NotFound,
-                    message: format!(
-                        "image with reference {text} was found but its platform ({offered}) does not match the specified platform ({wanted})"
-                    ),
-                    hint: None,
-                });
-            }
-        }
-        Ok(image)
     }
 
     fn take_name(&self, wish: Option<&str>, id: &ContainerId) -> Result<String, EngineError> {
@@ -200,7 +181,7 @@ fn try_write(
     folder: &std::path::Path,
 ) -> Result<Vec<String>, EngineError> {
     logging::log_file(definition, folder)?;
-    let (_, warnings) = container::spec(&SpecInput {
+    let warnings = container::check(&SpecInput {
         id: &definition.id,
         config: &definition.config,
         host: &definition.host,

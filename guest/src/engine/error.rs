@@ -183,7 +183,13 @@ impl From<ShimError> for EngineError {
 
 impl From<SpecError> for EngineError {
     fn from(error: SpecError) -> Self {
-        Self::Invalid(error.to_string())
+        match error {
+            SpecError::Unexpected(words) | SpecError::AtStart(words) => Self::Internal(words),
+            SpecError::InRuntime(words) => Self::Start(Failure::of_runtime(&words)),
+            refused @ (SpecError::NoCommand | SpecError::Invalid(_) | SpecError::Unsupported(_)) => {
+                Self::Invalid(refused.to_string())
+            }
+        }
     }
 }
 

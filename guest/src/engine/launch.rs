@@ -153,7 +153,7 @@ async fn create_and_start(
     {
         served.mounts.push(shared);
     }
-    let (spec, _warned_at_create) = spec(&SpecInput {
+    let spec = spec(&SpecInput {
         id: &definition.id,
         config: &config,
         host: &definition.host,

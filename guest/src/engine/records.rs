@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
-use super::mounts::MountPoint;
+use super::mounts::{MountPoint, Mounted};
 use super::state::{Life, RestartPolicy};
 use crate::network::Endpoint;
 
@@ -65,6 +65,15 @@ pub(crate) struct Origin {
 }
 
 impl Definition {
+    /// The image that it is made of and those that it has mounted, with their layers.
+    pub(crate) fn images(&self) -> impl Iterator<Item = (Digest, Vec<Digest>)> {
+        let mounted = self.mounts.iter().filter_map(|mount| match &mount.what {
+            Mounted::Image { id, diff_ids, .. } => Some((*id, diff_ids.clone())),
+            _ => None,
+        });
+        std::iter::once((self.image.id, self.image.diff_ids.clone())).chain(mounted)
+    }
+
     /// `--rm`.
     pub(crate) fn removes_itself(&self) -> bool {
         self.host.auto_remove == Some(true)

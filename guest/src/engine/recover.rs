@@ -82,7 +82,8 @@ impl Engine {
         }));
         let layers = Layers::open(layout.layers()).map_err(EngineError::system("open the layers"))?;
         let layers = Arc::new(layers);
-        let held: Vec<_> = found.iter().flat_map(|found| found.definition.image.diff_ids.clone()).collect();
+        let held: Vec<_> =
+            found.iter().flat_map(|found| found.definition.images()).flat_map(|(_, layers)| layers).collect();
         let images = Images::open(layout.images(), layers.clone(), &held, settings)
             .map_err(|error| EngineError::Internal(error.to_string()))?;
         let volumes = Volumes::open(layout.volumes()).map_err(EngineError::system("open the volumes"))?;

@@ -119,7 +119,7 @@ impl Engine {
             Mounted::Volume { name, .. } => {
                 self.shared_volume(name).map(|file_system| Computers::Volume(name, file_system))
             }
-            Mounted::Bind(_) | Mounted::Tmpfs { .. } => None,
+            Mounted::Bind(_) | Mounted::Tmpfs { .. } | Mounted::Image { .. } => None,
         }
     }
 

@@ -4,18 +4,18 @@ use holm_api::ContainerRef;
 use holm_api::models::{HostConfig, RestartPolicyNameEnum};
 
 use super::{Engine, EngineError, validate};
-use crate::container::resources::{Subject, resources};
+use crate::container::resources::{Subject, settle};
 
 impl Engine {
     /// `docker update`. Returns Docker's warnings about what this machine cannot limit.
     pub(crate) async fn update(
         &self,
         container: &ContainerRef,
-        wish: HostConfig,
+        mut wish: HostConfig,
     ) -> Result<Vec<String>, EngineError> {
         validate::check_restarts(&wish)?;
         let mut warnings = Vec::new();
-        resources(&wish, Subject::Change, self.abilities(), &mut warnings)?;
+        settle(&mut wish, Subject::Change, self.abilities(), &mut warnings)?;
         self.find(container)?.update(wish).await?;
         Ok(warnings)
     }

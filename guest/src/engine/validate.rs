@@ -8,12 +8,12 @@ use super::{EngineError, health, joined, launch, mounts, parse_signal, ports};
 /// Names of the one runtime there is.
 const RUNTIMES: [&str; 3] = ["", "runc", "io.containerd.runc.v2"];
 
-/// Checks all that does not depend on the image.
-pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), EngineError> {
+/// Checks all that depends neither on the image nor on this machine. Returns moby's warnings.
+pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<String>, EngineError> {
     check_config(config)?;
     check_restarts(host)?;
     check_network(config, host)?;
-    mounts::check(config, host)?;
+    let warnings = mounts::check(config, host)?;
     ports::check(host)?;
     for extra in host.extra_hosts.iter().flatten() {
         launch::extra_host(extra)?;
@@ -28,9 +28,9 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
     }
     if host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
         let words = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
-        return Err(invalid(words.to_owned()));
+        return Err(EngineError::Internal(words.to_owned()));
     }
-    Ok(())
+    Ok(warnings)
 }
 
 fn check_config(config: &ContainerConfig) -> Result<(), EngineError> {

@@ -7,6 +7,9 @@ use super::protocol::{Failure, FailureKind};
 const TASK: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: \
                     runc create failed: unable to start container process: ";
 
+/// Likewise where runc does not come as far as a process.
+const RUNTIME: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: ";
+
 /// Likewise for a further process.
 const EXEC: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
 
@@ -35,6 +38,11 @@ impl Failure {
     /// The container could not be made, for a reason that runc has no words for.
     pub(super) fn of_creation(error: &str) -> Self {
         Self { kind: FailureKind::Other, message: format!("{TASK}{error}: unknown") }
+    }
+
+    /// The runtime would refuse it before it starts anything.
+    pub(crate) fn of_runtime(error: &str) -> Self {
+        Self { kind: FailureKind::Other, message: format!("{RUNTIME}{error}: unknown") }
     }
 
     /// The daemon's own words, with nothing before them.

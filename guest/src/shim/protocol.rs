@@ -107,6 +107,9 @@ pub struct Source {
     pub recursive: bool,
     /// What becomes of mounts that are made in it later.
     pub propagation: SourcePropagation,
+    /// An image's layers, the topmost first, of which the shim makes `root`; `None` where that is a folder already.
+    #[serde(default)]
+    pub layers: Option<Vec<PathBuf>>,
 }
 
 /// Whether mounts made later are seen on the other side.

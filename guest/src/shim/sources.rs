@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rustix::fs::{FileType, OFlags, fstat};
@@ -15,6 +15,7 @@ use rustix::mount::{
 
 use super::execute::words;
 use super::protocol::{Failure, Source, SourcePropagation};
+use super::rootfs::mount_lower;
 use crate::inside;
 
 /// Mounts every source at its place. This process has a mount namespace of its own.
@@ -29,6 +30,9 @@ pub(crate) fn attach(sources: &[Source]) -> Result<(), Failure> {
 }
 
 fn attach_one(source: &Source) -> io::Result<()> {
+    if let Some(layers) = &source.layers {
+        mount_image(layers, &source.root)?;
+    }
     let root = inside::root(&source.root)?;
     let found = inside::find(&root, &source.path, OFlags::PATH).map_err(|error| {
         io::Error::new(error.kind(), format!("stat {}: {}", source.shown, in_words(&error)))
@@ -49,6 +53,17 @@ fn attach_one(source: &Source) -> io::Result<()> {
         SourcePropagation::Slave | SourcePropagation::Shared => return Ok(()),
     };
     Ok(mount_change(&source.target, propagation | MountPropagationFlags::REC)?)
+}
+
+/// Mounts an image to be read. Goes with this mount namespace.
+fn mount_image(layers: &[PathBuf], at: &Path) -> io::Result<()> {
+    // overlayfs takes no layer alone that nobody can write to.
+    let nothing = at.with_extension("nothing");
+    fs::create_dir_all(&nothing)?;
+    match layers {
+        [] => fs::create_dir_all(at),
+        some => mount_lower(&[some, &[nothing]].concat(), at),
+    }
 }
 
 /// As Go words an error of the kernel's.

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::container::abilities::HostAbilities;
 use crate::container::etc_files::{EtcContent, EtcFiles};
-use crate::container::{Joined, SpecInput, spec};
+use crate::container::{Joined, SpecInput, check, spec};
 use crate::shim::client::{self, ShimClient, ShimError, Streams};
 use crate::shim::protocol::{LogFile, Overlay, Rotated, ShimConfig, Stdin, Vsock};
 
@@ -156,7 +156,8 @@ impl Machine {
             program: &self.path().join("holmd"),
             abilities: &HostAbilities::probe().expect("abilities"),
         };
-        let (spec, warnings) = spec(&input).expect("a spec");
+        let warnings = check(&input).expect("a container");
+        let spec = spec(&input).expect("a spec");
         assert!(warnings.is_empty(), "{warnings:?}");
         container.spec_json = serde_json::to_value(spec).expect("a spec");
         container

@@ -19,6 +19,8 @@ use crate::engine::{CreateRequest, Engine};
 use crate::image::Platform;
 
 const POLICIES: [&str; 5] = ["", "no", "always", "on-failure", "unless-stopped"];
+const MOUNTS: [&str; 6] = ["bind", "volume", "tmpfs", "image", "npipe", "cluster"];
+const PROPAGATIONS: [&str; 7] = ["", "private", "rprivate", "slave", "rslave", "shared", "rshared"];
 const MAC_WARNING: &str = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
 
 /// `POST /containers/create`
@@ -54,7 +56,9 @@ fn wish(body: Value, version: ApiVersion) -> Result<(CreateRequest, Vec<String>)
         }
     }
     check_policy(&host)?;
+    check_words(&host)?;
     let mut host: models::HostConfig = typed(host)?;
+    check_mounts(&host, version)?;
     let networking: models::NetworkingConfig = typed(networking)?;
     let mut endpoints = networking.endpoints_config.unwrap_or_default();
     // `default` is how clients name the network of an unknown system.
@@ -119,6 +123,59 @@ pub(super) fn check_policy(host: &Value) -> Result<(), ApiError> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Likewise what is one of a few words.
+fn check_words(host: &Value) -> Result<(), ApiError> {
+    let word = |name: &str| host.get(name).and_then(Value::as_str).unwrap_or_default();
+    let isolation = word("Isolation");
+    if !["", "default"].contains(&isolation.to_lowercase().as_str()) {
+        return Err(ApiError::invalid(format!(
+            "invalid isolation ({isolation}): linux only supports 'default'"
+        )));
+    }
+    for mount in host.get("Mounts").and_then(Value::as_array).into_iter().flatten() {
+        let kind = mount.get("Type").and_then(Value::as_str).unwrap_or_default();
+        let refuse = |why: &str| ApiError::invalid(format!("invalid mount config for type {kind:?}: {why}"));
+        if !MOUNTS.contains(&kind) {
+            return Err(refuse("mount type unknown"));
+        }
+        let propagation =
+            mount.pointer("/BindOptions/Propagation").and_then(Value::as_str).unwrap_or_default();
+        if !PROPAGATIONS.contains(&propagation) {
+            return Err(refuse(&format!("invalid propagation mode: {propagation}")));
+        }
+    }
+    match word("CgroupnsMode") {
+        "" | "private" | "host" => Ok(()),
+        mode => Err(ApiError::invalid(format!("invalid cgroup namespace mode: {mode}"))),
+    }
+}
+
+/// What clients of an older version cannot mean.
+fn check_mounts(host: &models::HostConfig, version: ApiVersion) -> Result<(), ApiError> {
+    for mount in host.mounts.iter().flatten() {
+        let forced = mount.bind_options.as_ref().and_then(|options| options.read_only_force_recursive);
+        let subpath = mount.volume_options.as_ref().and_then(|options| options.subpath.as_deref());
+        let needs = [
+            (forced == Some(true), 44, "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"),
+            (
+                subpath.is_some_and(|path| !path.is_empty()),
+                45,
+                "VolumeOptions.Subpath needs API v1.45 or newer",
+            ),
+            (
+                mount.typ == Some(models::MountType::IMAGE),
+                48,
+                "Mount type \"Image\" needs API v1.48 or newer",
+            ),
+        ];
+        let refused = needs.into_iter().find(|(asked, since, _)| *asked && version < ApiVersion::one(*since));
+        if let Some((.., words)) = refused {
+            return Err(ApiError::invalid(words));
+        }
+    }
+    Ok(())
 }
 
 /// A value of ours from what a client sent.
@@ -211,6 +268,22 @@ mod tests {
             refused(json!({"HostConfig": {"RestartPolicy": {"Name": "never"}}}), newest),
             "invalid restart policy: unknown policy 'never'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         );
+        for (host, words) in [
+            (json!({"Isolation": "hyperv"}), "invalid isolation (hyperv): linux only supports 'default'"),
+            (json!({"CgroupnsMode": "ours"}), "invalid cgroup namespace mode: ours"),
+            (
+                json!({"Mounts": [{"Type": "usb"}]}),
+                "invalid mount config for type \"usb\": mount type unknown",
+            ),
+            (
+                json!({"Mounts": [{"Type": "bind", "BindOptions": {"Propagation": "up"}}]}),
+                "invalid mount config for type \"bind\": invalid propagation mode: up",
+            ),
+        ] {
+            assert_eq!(refused(json!({ "HostConfig": host }), newest), words);
+        }
+        let image = json!({"HostConfig": {"Mounts": [{"Type": "image", "Source": "a", "Target": "/a"}]}});
+        assert_eq!(refused(image, ApiVersion::one(47)), "Mount type \"Image\" needs API v1.48 or newer");
         assert!(refused(json!({"Tty": "yes"}), newest).starts_with("invalid JSON: "));
         assert_eq!(
             refused(

@@ -78,7 +78,7 @@ pub(super) fn mounts(engine: &Engine, definition: &Definition) -> Vec<Value> {
         }
         body["Source"] = json!(shown.source);
         body["Destination"] = json!(mount.destination);
-        if shown.name.is_some() {
+        if shown.kind == "volume" {
             body["Driver"] = json!(DRIVER);
         }
         body["Mode"] = json!(mount.mode);

@@ -95,7 +95,7 @@ where
 /// Reads a profile; `None` where it says nothing, which is no filter at all.
 pub(super) fn load(text: &str, here: &Surroundings<'_>) -> Result<Option<LinuxSeccomp>, SpecError> {
     let profile: Profile = serde_json::from_str(text)
-        .map_err(|error| SpecError::Invalid(format!("Decoding seccomp profile failed: {error}")))?;
+        .map_err(|error| SpecError::AtStart(format!("Decoding seccomp profile failed: {error}")))?;
     if profile.default_action.is_empty() && profile.syscalls.is_empty() {
         return Ok(None);
     }
@@ -223,7 +223,7 @@ fn parse_all<T: DeserializeOwned>(words: &[String], what: &str) -> Result<Vec<T>
 }
 
 fn invalid(text: &str) -> SpecError {
-    SpecError::Invalid(text.to_owned())
+    SpecError::AtStart(text.to_owned())
 }
 
 /// A processor as libseccomp calls it.

@@ -55,7 +55,7 @@ impl Keeper {
         let before = self.definition.clone();
         let host = updated(&before.host, wish)?;
         // Told to the client already, by the wish alone.
-        let limits = resources(&host, Subject::Change, self.engine.abilities(), &mut Vec::new())?;
+        let limits = resources(&host, Subject::Change, self.engine.abilities())?;
         self.replace_definition(Definition { host, ..Definition::clone(&before) }).await?;
         if self.shim.is_none() {
             return Ok(());

@@ -18,19 +18,22 @@ pub(super) use serve::{CONTAINER_ITSELF, Served};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use holm_api::ContainerRef;
 use holm_api::link::Binds;
 use holm_api::models::{ContainerConfig, HostConfig};
+use holm_api::{ContainerRef, Digest};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::records::Definition;
 use super::volumes::blocking;
 use super::{Engine, EngineError};
+use crate::image::Hold;
 use crate::inside;
 use crate::volume::{CreateVolume, VolumeName};
 use parse::{Wanted, WantedVolume, What};
 
+/// moby's word of images that are mounted.
+const IMAGE_WARNING: &str = "Image mount is an experimental feature";
 /// The sockets by which clients know an engine. Bound into a container, they are ours.
 const ENGINE_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
@@ -67,6 +70,17 @@ pub(crate) enum Mounted {
     Tmpfs {
         /// As mount(8) takes them.
         options: String,
+    },
+    /// The files of an image, to be read.
+    Image {
+        /// As the client typed it.
+        reference: String,
+        /// What it meant when the container was created.
+        id: Digest,
+        /// Its layers, the lowest first.
+        diff_ids: Vec<Digest>,
+        /// Empty for all of it.
+        subpath: String,
     },
 }
 
@@ -109,6 +123,7 @@ impl MountPoint {
         match &self.what {
             Mounted::Bind(bind) => bind.source == wanted,
             Mounted::Volume { name, .. } => name.as_str() == wanted,
+            Mounted::Image { reference, .. } => reference == wanted,
             Mounted::Tmpfs { .. } => false,
         }
     }
@@ -150,11 +165,14 @@ pub(crate) enum AnonymousVolumes {
     Remove,
 }
 
-/// Checks what a client asks for, as far as that needs neither disk nor image.
-pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), EngineError> {
-    wanted(host)?;
-    for text in host.volumes_from.iter().flatten() {
-        parse::volumes_from(text)?;
+/// Checks what a client asks for, as far as that needs neither disk nor image; `-v` and `--volumes-from` are looked at
+/// when the container is made, as moby does it. Returns warnings.
+pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<String>, EngineError> {
+    let mut warnings = Vec::new();
+    for mount in host.mounts.iter().flatten() {
+        if matches!(parse::mount(mount)?.what, What::Image { .. }) {
+            warnings.push(IMAGE_WARNING.to_owned());
+        }
     }
     for (target, options) in host.tmpfs.iter().flatten() {
         parse::destination(target).and_then(|_| tmpfs::merged(options)).map_err(EngineError::Invalid)?;
@@ -162,7 +180,7 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
     for target in config.volumes.iter().flatten() {
         parse::destination(target).map_err(EngineError::Invalid)?;
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// `-v` and `--mount`, no place twice.
@@ -188,11 +206,15 @@ fn wanted(host: &HostConfig) -> Result<Vec<Wanted>, EngineError> {
 }
 
 impl Engine {
-    /// Decides what a new container has mounted; its volumes exist from here on and are kept for it. Where that
-    /// fails, nothing is.
-    pub(super) async fn take_mounts(&self, definition: &Definition) -> Result<Vec<MountPoint>, EngineError> {
+    /// Decides what a new container has mounted; its volumes exist from here on and are kept for it, and so are
+    /// images' layers by `holds`. Where that fails, nothing is.
+    pub(super) async fn take_mounts(
+        &self,
+        definition: &Definition,
+        holds: &mut Vec<Hold>,
+    ) -> Result<Vec<MountPoint>, EngineError> {
         let mut taken = BTreeMap::new();
-        let done = self.take_into(&mut taken, definition).await;
+        let done = self.take_into(&mut taken, definition, holds).await;
         let mounts: Vec<MountPoint> = taken.into_values().collect();
         match done {
             Ok(()) => Ok(mounts),
@@ -207,6 +229,7 @@ impl Engine {
         &self,
         taken: &mut BTreeMap<String, MountPoint>,
         definition: &Definition,
+        holds: &mut Vec<Hold>,
     ) -> Result<(), EngineError> {
         let (config, host) = (&definition.config, &definition.host);
         let keeper = definition.id.as_str();
@@ -225,7 +248,7 @@ impl Engine {
             }
         }
         for wanted in wanted(host)? {
-            let mount = self.take(wanted, keeper).await?;
+            let mount = self.take(wanted, keeper, holds).await?;
             taken.insert(mount.destination.clone(), mount);
         }
         let tmpfs: BTreeSet<String> =
@@ -237,14 +260,19 @@ impl Engine {
                 && !taken.contains_key(&wanted.destination)
                 && !tmpfs.contains(&wanted.destination)
             {
-                let mount = self.take(wanted, keeper).await?;
+                let mount = self.take(wanted, keeper, holds).await?;
                 taken.insert(mount.destination.clone(), mount);
             }
         }
         Ok(())
     }
 
-    async fn take(&self, wanted: Wanted, keeper: &str) -> Result<MountPoint, EngineError> {
+    async fn take(
+        &self,
+        wanted: Wanted,
+        keeper: &str,
+        holds: &mut Vec<Hold>,
+    ) -> Result<MountPoint, EngineError> {
         let Wanted { destination, what, writable, mode } = wanted;
         let what = match what {
             What::Tmpfs { options } => Mounted::Tmpfs { options },
@@ -257,6 +285,12 @@ impl Engine {
                 let wish = CreateVolume { name, driver, labels, options };
                 let volume = self.create_volume(wish, Some(keeper.to_owned())).await?;
                 Mounted::Volume { name: volume.name.clone(), subpath, named, copies }
+            }
+            What::Image { reference, subpath } => {
+                let image = self.images().find(&reference)?;
+                let gone = || EngineError::NoSuchImage(reference.clone());
+                holds.push(self.images().hold(&image).ok_or_else(gone)?);
+                Mounted::Image { id: image.id(), diff_ids: image.diff_ids(), reference, subpath }
             }
         };
         Ok(MountPoint { destination, what, writable, mode })
@@ -337,6 +371,12 @@ impl Engine {
             Mounted::Tmpfs { .. } => {
                 ShownMount { kind: "tmpfs", name: None, source: String::new(), propagation: "" }
             }
+            Mounted::Image { reference, id, .. } => ShownMount {
+                kind: "image",
+                name: Some(reference.clone()),
+                source: id.to_string(),
+                propagation: Propagation::default().word(),
+            },
         }
     }
 
@@ -379,11 +419,11 @@ impl Engine {
 /// A mount as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShownMount {
-    /// `bind`, `volume`, `tmpfs`.
+    /// `bind`, `volume`, `tmpfs`, `image`.
     pub(crate) kind: &'static str,
-    /// Of a volume.
+    /// Of a volume or an image.
     pub(crate) name: Option<String>,
-    /// A path, or nothing.
+    /// A path, an image's id, or nothing.
     pub(crate) source: String,
     /// A word, or nothing.
     pub(crate) propagation: &'static str,

@@ -171,6 +171,7 @@ impl Engine {
                 target,
                 recursive: false,
                 propagation: SourcePropagation::Private,
+                layers: None,
             },
             Mounted::Bind(bind) => Source {
                 root: match self.plain_computer() {
@@ -191,6 +192,7 @@ impl Engine {
                     Propagation::Slave | Propagation::RecursiveSlave => SourcePropagation::Slave,
                     Propagation::Shared | Propagation::RecursiveShared => SourcePropagation::Shared,
                 },
+                layers: None,
             },
             Mounted::Volume { name, subpath, .. } => {
                 let data = self.volumes().data(name);
@@ -203,8 +205,23 @@ impl Engine {
                     target,
                     recursive: true,
                     propagation: SourcePropagation::Private,
+                    layers: None,
                 }
             }
+            Mounted::Image { reference, diff_ids, subpath, .. } => Source {
+                // Mounted by the shim, beside the target.
+                root: target.with_extension("image"),
+                path: PathBuf::from(subpath),
+                shown: match subpath.as_str() {
+                    "" => reference.clone(),
+                    path => format!("{reference}/{path}"),
+                },
+                destination,
+                target,
+                recursive: false,
+                propagation: SourcePropagation::Private,
+                layers: Some(self.layers().lower_dirs(diff_ids)),
+            },
             Mounted::Tmpfs { .. } => unreachable!("has no source"),
         }
     }
