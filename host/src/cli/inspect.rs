@@ -6,7 +6,7 @@ use super::arguments::OBJECT_FORMAT_HELP;
 use super::client::{Call, escape};
 use super::container::container_path;
 use super::error::{BAD_TEMPLATE, CliError};
-use super::image::image_path;
+use super::image::{image_path, platform as image_platform};
 use super::output::json;
 use super::session::{self, Session};
 use super::template::{Mode, Template};
@@ -43,6 +43,11 @@ pub(crate) struct ContainerArgs {
 pub(crate) struct ImageArgs {
     #[arg(short, long, value_name = "string", default_value = "", help = OBJECT_FORMAT_HELP)]
     format: String,
+    /// Inspect a specific platform of the multi-platform image.
+    /// If the image or the server is not multi-platform capable, the command will error out if the platform does not match.
+    /// 'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)
+    #[arg(long, value_name = "string", default_value = "", verbatim_doc_comment)]
+    platform: String,
     #[arg(required = true, value_name = "IMAGE")]
     names: Vec<String>,
 }
@@ -163,7 +168,12 @@ pub(crate) async fn containers(args: ContainerArgs, session: &Session) -> Result
 
 /// Inspects images.
 pub(crate) async fn images(args: ImageArgs, session: &Session) -> Result<(), CliError> {
-    inspect(&args.format, &args.names, async |name| found(session, Kind::Image, name, false).await).await
+    let platform = image_platform(&args.platform)?;
+    inspect(&args.format, &args.names, async |name| {
+        let call = Kind::Image.call(name, false)?.option("platform", platform.as_ref());
+        text(session.client.send(call).await?.bytes().await?.to_vec())
+    })
+    .await
 }
 
 /// Inspects networks.

@@ -39,7 +39,7 @@ pub(super) fn parts(mut reader: impl Read + Send + 'static) -> mpsc::Receiver<io
 }
 
 /// `os[/arch[/variant]]` as the API wants it, or nothing where nothing was typed.
-pub(super) fn platform(text: &str) -> Result<Option<String>, CliError> {
+pub(crate) fn platform(text: &str) -> Result<Option<String>, CliError> {
     if text.is_empty() {
         return Ok(None);
     }

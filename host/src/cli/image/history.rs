@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::image_path;
+use super::{archive, image_path};
 use crate::cli::arguments::TABLE_FORMAT_HELP;
 use crate::cli::client::Call;
 use crate::cli::error::CliError;
@@ -12,7 +12,7 @@ use crate::cli::output::{time, units};
 use crate::cli::session::{self, Session};
 
 /// `holm history`
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     #[arg(long, value_name = "string", default_value = "", help = TABLE_FORMAT_HELP)]
     format: String,
@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// Show history for the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")
+    #[arg(long, value_name = "string", default_value = "")]
+    platform: String,
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
@@ -62,7 +65,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
         format => Format::parse(format, table),
     };
     let format = format.map_err(template_error)?;
-    let call = Call::get(image_path(&args.image, "/history"));
+    let platform = archive::platform(&args.platform)?;
+    let call = Call::get(image_path(&args.image, "/history")).option("platform", platform);
     let steps: Vec<Step> = session.client.send(call).await?.json().await?;
     let now = time::now();
     let rows: Vec<Row> = steps.iter().map(|step| row(step, &args, now)).collect();
@@ -97,7 +101,7 @@ mod tests {
             size,
             comment: String::new(),
         };
-        let args = Args { format: String::new(), human, no_trunc: false, quiet: false, image: String::new() };
+        let args = Args { human, ..Args::default() };
         let steps = [
             step("sha256:ffbf47aa4d5dbf5c", 1_700_000_000, "CMD\t[\"sh\"]", 0),
             step("<missing>", 0, &"x".repeat(50), 1_982_000),

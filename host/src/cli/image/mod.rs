@@ -14,6 +14,8 @@ pub(crate) mod tag;
 
 use super::client::escape;
 
+pub(crate) use archive::platform;
+
 /// Where the API has an image that a user named. Its slashes stay: the engine expects them.
 pub(crate) fn image_path(name: &str, action: &str) -> String {
     format!("/images/{}{action}", escape(name))

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::image_path;
+use super::{archive, image_path};
 use crate::cli::client::Call;
 use crate::cli::error::CliError;
 use crate::cli::session::{self, Session};
@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Do not delete untagged parents
     #[arg(long)]
     no_prune: bool,
+    /// Remove only the given platform variant. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    platform: Vec<String>,
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
@@ -29,10 +32,13 @@ struct Removed {
 
 /// Removes images and prints what went. With `--force`, one that is not there is only mentioned.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
+    let platforms = args.platform.iter().map(|text| archive::platform(text));
+    let platforms = platforms.collect::<Result<Vec<_>, _>>()?;
     let mut errors = Vec::new();
     for image in &args.images {
         let call =
             Call::delete(image_path(image, "")).flag("force", args.force).flag("noprune", args.no_prune);
+        let call = platforms.iter().flatten().fold(call, |call, one| call.query("platforms", one));
         match async { session.client.send(call).await?.json::<Vec<Removed>>().await }.await {
             Ok(removed) => session::print(&render(&removed))?,
             Err(error) => errors.push(error),
