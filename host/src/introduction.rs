@@ -85,6 +85,9 @@ fn shares(home: &Home) -> Result<Vec<SharedPath>, Failure> {
     let known = |share: Listed| SharedPath {
         path: share.path,
         kind: share.kind,
+        identity: share.identity,
+        served: share.served,
+        watched: share.watched,
         read_only: share.read_only,
         containers: share.containers,
         nodes: share.nodes,

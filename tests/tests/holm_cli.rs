@@ -261,6 +261,22 @@ fn the_doctor_finds_what_is_wrong(machine: Machine) {
     let row: serde_json::Value = serde_json::from_str(row.lines().next().unwrap()).unwrap();
     assert_eq!((row["Check"].as_str(), row["Status"].as_str()), (Some("names"), Some("ok")));
 
+    // A folder that a container has mounted is looked after.
+    let folder = home.path().join("shared");
+    fs::create_dir(&folder).unwrap();
+    let bind = format!("{}:/shared", folder.display());
+    home.holm(&["run", "-d", "--init", "--name", "isle", "-v", &bind, "busybox", "sleep", "1000"]).ok();
+    let shares =
+        || run_untouched(&home.command(&["doctor", "--format", "{{.Check}} {{.Status}} {{.Found}}"]));
+    let well = format!("shares ok {} is there, served and watched", folder.display());
+    let told = shares().stdout;
+    assert!(told.lines().any(|line| line == well), "{told}");
+    fs::remove_dir(&folder).unwrap();
+    let gone = shares();
+    assert!(gone.stdout.contains(&format!("shares wrong {} is gone", folder.display())), "{gone:?}");
+    assert_eq!(gone.status, 1);
+    home.holm(&["rm", "-f", "isle"]).ok();
+
     // Nobody listens on port 1.
     home.kill("daemon_pid").unwrap();
     let mut sick = home.command(&["doctor", "--format", "{{.Check}} {{.Status}} {{.Found}}"]);

@@ -76,6 +76,12 @@ pub(crate) struct SharedPath {
     pub(crate) path: String,
     /// `folder`, `file`, `socket`.
     pub(crate) kind: String,
+    /// What tells it from what has its path by now; `None` where nothing does.
+    pub(crate) identity: Option<(u64, u64)>,
+    /// Whether somebody answers for it.
+    pub(crate) served: bool,
+    /// Whether this computer tells of changes in it; a socket has none.
+    pub(crate) watched: bool,
     /// Whether nothing may be changed.
     pub(crate) read_only: bool,
     /// Ids of those that have it mounted.

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   this computer ─┐
-//!   the daemon   ──┼─► facts ─► rules ─► a line each
+//!   the daemon   ──┼─► facts ─► rules ─► a line each   (shares.rs: folders of this computer)
 //!   the engine   ──┘
 //! ```
 
 mod rules;
+mod shares;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 
 use super::arguments::{Caller, TABLE_FORMAT_HELP};
 use super::client::Call;
-use super::environment::Surroundings;
+use super::environment::{SharedPath, Surroundings};
 use super::error::CliError;
 use super::output::rows::{Column, Format, Row, template_error};
 use super::session::{self, Session};
@@ -66,11 +67,14 @@ pub(crate) fn run(args: &Args, caller: &Caller<'_>) -> Result<(), CliError> {
     let format = Format::parse(&args.format, TABLE).map_err(template_error)?;
     caller.ensure_daemon()?;
     // Somebody else's daemon has nothing to say of this computer.
-    let surroundings = match caller.names_a_host() {
-        true => Surroundings::default(),
-        false => (caller.environment.daemon.surroundings)().map_err(CliError::Daemon)?,
+    let daemon = &caller.environment.daemon;
+    let (surroundings, shares) = match caller.names_a_host() {
+        true => (Surroundings::default(), Vec::new()),
+        false => {
+            ((daemon.surroundings)().map_err(CliError::Daemon)?, (daemon.shares)().map_err(CliError::Daemon)?)
+        }
     };
-    let checks = caller.with_session(async |session| examine(&surroundings, session).await)?;
+    let checks = caller.with_session(async |session| examine(&surroundings, shares, session).await)?;
     let rows: Vec<Row> = checks.iter().map(row).collect();
     session::print(&format.render(&COLUMNS, &rows).map_err(template_error)?)?;
     if checks.iter().any(|check| check.verdict == Verdict::Wrong) { Err(CliError::Exit(1)) } else { Ok(()) }
@@ -84,7 +88,11 @@ fn row(check: &Check) -> Row {
         .with("Advice", check.advice.as_str())
 }
 
-async fn examine(surroundings: &Surroundings, session: &Session) -> Result<Vec<Check>, CliError> {
+async fn examine(
+    surroundings: &Surroundings,
+    shares: Vec<SharedPath>,
+    session: &Session,
+) -> Result<Vec<Check>, CliError> {
     // Whatever an earlier request cost is no difference of clocks.
     session.client.version().await?;
     let networks: Vec<Network> = session.client.send(Call::get("/networks")).await?.json().await?;
@@ -108,6 +116,7 @@ async fn examine(surroundings: &Surroundings, session: &Session) -> Result<Vec<C
     checks.push(rules::subnets(&subnets(&networks), crate::os::routes().as_deref()));
     checks.push(rules::clock(before, diagnosis.time, after));
     checks.push(rules::disk(surroundings.disk_free, &diagnosis));
+    checks.push(shares::check_all(shares).await);
     Ok(checks)
 }
 

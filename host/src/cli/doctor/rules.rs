@@ -49,7 +49,12 @@ pub(super) struct Check {
     pub(super) advice: String,
 }
 
-fn check(name: &'static str, verdict: Verdict, found: impl Into<String>, advice: impl Into<String>) -> Check {
+pub(super) fn check(
+    name: &'static str,
+    verdict: Verdict,
+    found: impl Into<String>,
+    advice: impl Into<String>,
+) -> Check {
     Check { name, verdict, found: found.into(), advice: advice.into() }
 }
 

@@ -75,6 +75,8 @@ struct Share {
     server: Option<Arc<Server>>,
     /// The process that has it mounted, where that is one of this computer's.
     pump: Option<u32>,
+    /// Whether this computer tells of changes in it.
+    watched: bool,
     /// Told when nobody uses it any more.
     ends: signal::Sender<bool>,
 }
@@ -95,6 +97,12 @@ pub(crate) struct Listed {
     pub(crate) path: String,
     /// `folder`, `file`, `socket`.
     pub(crate) kind: String,
+    /// What tells it from what has its path by now; `None` where nothing does.
+    pub(crate) identity: Option<(u64, u64)>,
+    /// Whether its stream is open.
+    pub(crate) served: bool,
+    /// Whether this computer tells of changes in it; a socket has none.
+    pub(crate) watched: bool,
     /// Whether nothing may be changed.
     pub(crate) read_only: bool,
     /// Ids of those that have it mounted.
@@ -217,10 +225,17 @@ impl Shares {
         }
     }
 
+    /// This computer tells of changes in it.
+    fn watch(&self, id: ShareId) {
+        if let Some(share) = self.table().shares.get_mut(&id) {
+            share.watched = true;
+        }
+    }
+
     /// It is no more: whoever wants the share next gets another.
     fn detach(&self, id: ShareId) {
         if let Some(share) = self.table().shares.get_mut(&id) {
-            (share.attached, share.server, share.pump) = (false, None, None);
+            (share.attached, share.server, share.pump, share.watched) = (false, None, None, false);
         }
     }
 
@@ -258,6 +273,7 @@ impl Table {
                 attached: false,
                 server: None,
                 pump: None,
+                watched: false,
                 ends,
             },
         );
@@ -292,6 +308,9 @@ impl Share {
                 SharedKind::Socket => "socket",
             }
             .to_owned(),
+            identity: self.identity,
+            served: self.attached,
+            watched: self.watched,
             read_only: self.read_only,
             containers: containers.into_iter().collect(),
             requests,

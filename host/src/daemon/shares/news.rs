@@ -45,6 +45,11 @@ impl Watcher {
         Ok(Self { watch: watch.ok(), look: Look::at(path)?, is_folder, known: Mutex::default() })
     }
 
+    /// Whether anything is told.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Has a folder watched that the guest has heard of.
     pub(super) fn know(&self, server: &Server, node: u64) {
         let node = NodeId(node);

@@ -103,6 +103,9 @@ async fn serve_files(
     };
     let (server, outgoing) = Server::new(root, options, watcher.clone());
     shares.attach(id, Some(server.clone()), pump);
+    if watcher.is_watching() {
+        shares.watch(id);
+    }
     let (ready, source) = match pump {
         Some(_) => (READY_FOR_DEVICE, Source::Device),
         None => (READY, Source::Copied),

@@ -64,6 +64,11 @@ pub(crate) fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
+/// Whether this user may write there, or why not.
+pub(crate) fn may_write(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
+}
+
 /// What a file of this kind, neither file nor folder nor link, is called where nothing may be written to it.
 pub(crate) fn special_file(kind: std::fs::FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;

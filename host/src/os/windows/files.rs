@@ -58,6 +58,14 @@ pub(crate) fn identity(_metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     None
 }
 
+/// Whether it is not marked as read-only. Who may do what besides is known when somebody does it.
+pub(crate) fn may_write(path: &Path) -> io::Result<()> {
+    match fs::metadata(path)?.permissions().readonly() {
+        true => Err(io::ErrorKind::PermissionDenied.into()),
+        false => Ok(()),
+    }
+}
+
 /// What a file of this kind, neither file nor folder nor link, is called where nothing may be written to it.
 pub(crate) fn special_file(_kind: std::fs::FileType) -> &'static str {
     "to an irregular file"

@@ -21,7 +21,7 @@ pub(crate) use detached::spawn_detached;
 pub(crate) use ending::told_to_end;
 pub(crate) use files::{
     bytes_taken, create_private_file, create_private_folder, free_space, give_to_owner_of, identity,
-    open_directory, set_mode, special_file, symlink, sync_folder,
+    may_write, open_directory, set_mode, special_file, symlink, sync_folder,
 };
 pub(crate) use limits::raise_open_files;
 pub(crate) use listen::{Client, Listener};
