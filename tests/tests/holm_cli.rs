@@ -298,8 +298,34 @@ fn docker_settings_completion_and_logins_work(machine: Machine) {
         command.env("DOCKER_CONFIG", folder.path());
         run_untouched(&command)
     };
+    // As Docker's own command shows it, which colours its titles on no terminal too.
+    home.holm(&["pull", "-q", "busybox"]).ok();
+    let plain = ["\u{1b}[39m", "\u{1b}[1m", "\u{1b}[0m"]
+        .iter()
+        .fold(home.docker(&["images", "--tree"]).ok(), |text, colour| text.replace(colour, ""));
+    assert_eq!(home.holm(&["images", "--tree"]).ok(), plain);
     with(&["run", "-d", "--init", "--name", "isle", "busybox", "sleep", "1000"]).ok();
     assert_eq!(with(&["ps"]).ok(), "isle:running\n");
+    // What is here for another platform is not here.
+    for words in [["history", "busybox"].as_slice(), &["image", "inspect", "busybox"], &["rmi", "busybox"]] {
+        let refused = home.holm(&[words, &["--platform", "linux/s390x"]].concat()).fails_with(1);
+        assert!(refused.contains("does not match the specified platform (linux/s390x)"), "{refused}");
+    }
+    home.holm(&["history", "--platform", std::env::consts::ARCH, "busybox"]).ok();
+    // A container may talk to the engine, as whoever started it.
+    let given = r#"{"auths":{"registry.lan":{"auth":"bWU6c2VjcmV0"}}}"#;
+    let mut talker = home.command(&[
+        "run",
+        "--rm",
+        "--use-api-socket",
+        "busybox",
+        "sh",
+        "-c",
+        "ls /var/run/docker.sock && cat $DOCKER_CONFIG/config.json",
+    ]);
+    talker.env("DOCKER_AUTH_CONFIG", given);
+    let said = run_untouched(&talker).ok();
+    assert!(said.starts_with("/var/run/docker.sock\n") && said.contains("bWU6c2VjcmV0"), "{said}");
     assert_eq!(with(&["ps", "-q", "--no-trunc"]).line().len(), 64);
     assert_eq!(
         with(&["exec", "isle", "sh", "-c", "echo $HTTP_PROXY $http_proxy"]).line(),

@@ -3,6 +3,7 @@
 use holm_api::Reference;
 use serde::Deserialize;
 
+use super::tree;
 use crate::cli::arguments::TABLE_FORMAT_HELP;
 use crate::cli::client::Call;
 use crate::cli::error::CliError;
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// List multi-platform images as a tree (EXPERIMENTAL)
+    #[arg(long)]
+    tree: bool,
     #[arg(value_name = "REPOSITORY[:TAG]")]
     repository: Option<String>,
 }
@@ -65,22 +69,57 @@ const COMMANDS: [&str; 13] = [
 #[derive(Clone, Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Image {
-    id: String,
-    repo_tags: Option<Vec<String>>,
-    repo_digests: Option<Vec<String>>,
-    created: i64,
+    pub(super) id: String,
+    pub(super) repo_tags: Option<Vec<String>>,
+    pub(super) repo_digests: Option<Vec<String>>,
+    pub(super) created: i64,
     pub(crate) size: i64,
     pub(crate) shared_size: i64,
     pub(crate) containers: i64,
 }
 
+impl Image {
+    /// Whether nobody calls it anything.
+    pub(super) fn is_dangling(&self) -> bool {
+        let names = |list: &Option<Vec<String>>, none: &str| match list.as_deref() {
+            None | Some([]) => false,
+            Some([one]) => one != none,
+            Some(_) => true,
+        };
+        !names(&self.repo_tags, "<none>:<none>") && !names(&self.repo_digests, "<none>@<none>")
+    }
+}
+
+/// What a tree cannot show, in the words of Docker's flags.
+fn refuse_beside_tree(args: &Args) -> Result<(), CliError> {
+    let others = [
+        (args.quiet, "--quiet"),
+        (args.no_trunc, "--no-trunc"),
+        (args.digests, "--show-digest"),
+        (!args.format.is_empty(), "--format"),
+    ];
+    match others.into_iter().find(|(given, _)| *given) {
+        Some((_, flag)) => Err(CliError::said(format!("{flag} is not yet supported with --tree"))),
+        None => Ok(()),
+    }
+}
+
 /// Asks the daemon and prints the list.
 pub(crate) async fn run(args: Args, session: &Session) -> Result<(), CliError> {
+    if args.tree {
+        refuse_beside_tree(&args)?;
+    }
     let format = format(&args, &session.settings.images_format).map_err(template_error)?;
     let mut filters = args.filter.clone();
     filters.extend(args.repository.iter().map(|repository| Filter::new("reference", repository)));
-    let call = Call::get("/images/json").flag("all", args.all).option("filters", filter::parameter(&filters));
+    let call = Call::get("/images/json")
+        .flag("all", args.all)
+        .flag("manifests", args.tree)
+        .option("filters", filter::parameter(&filters));
     let images: Vec<Image> = session.client.send(call).await?.json().await?;
+    if args.tree {
+        return tree::print(images, args.all);
+    }
     let shows_digests = args.digests || format.mentions("Digest");
     let now = time::now();
     let rows: Vec<Row> = images

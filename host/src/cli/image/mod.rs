@@ -11,6 +11,7 @@ pub(crate) mod push;
 pub(crate) mod rmi;
 pub(crate) mod save;
 pub(crate) mod tag;
+mod tree;
 
 use super::client::escape;
 
