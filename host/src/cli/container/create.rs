@@ -8,6 +8,7 @@ use holm_api::Reference;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::api_socket;
 use super::flags::{ContainerFlags, Plan, PullPolicy};
 use crate::cli::client::Call;
 use crate::cli::error::{CliError, DAEMON_FAILED};
@@ -60,7 +61,11 @@ pub(super) async fn create(
     {
         pull::pull(session, reference, &flags.general.platform, progress(flags)).await?;
     }
-    let body = with_proxies(plan.body.clone(), session);
+    let mut body = with_proxies(plan.body.clone(), session);
+    let logins = match flags.general.use_api_socket {
+        true => Some(api_socket::plan(&mut body, session).await?),
+        false => None,
+    };
     let request = || {
         Call::post("/containers/create")
             .option("name", Some(&flags.general.name).filter(|name| !name.is_empty()))
@@ -82,6 +87,9 @@ pub(super) async fn create(
         session::warn(&format!("WARNING: {warning}"));
     }
     id_file.write(&created.id)?;
+    if let Some(logins) = logins {
+        logins.copy(&created.id, session).await?;
+    }
     Ok(created.id)
 }
 

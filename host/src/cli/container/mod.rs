@@ -1,5 +1,6 @@
 //! Commands about containers, one a file.
 
+mod api_socket;
 mod flags;
 pub(super) mod key_value;
 mod ports;

@@ -4,7 +4,7 @@
 mod helper;
 mod login;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::consts::EXE_SUFFIX;
 
 use serde::Deserialize;
@@ -61,6 +61,32 @@ impl Credentials {
             Place::File => Ok(in_file(&settings, server)),
             Place::Helper(helper) => Ok(helper.get(server).await.map_err(said)?),
         }
+    }
+
+    /// All logins that there are, as `config.json` keeps them: those of [`VARIABLE`] alone where it has any.
+    pub(crate) async fn all(&self) -> Result<Map<String, Value>, CliError> {
+        let mut servers: BTreeSet<String> = BTreeSet::new();
+        if let Some(text) = self.variables.get(VARIABLE).filter(|text| !text.is_empty()) {
+            let given = parse_variable(text).map_err(|why| {
+                CliError::said(format!("failed to read credentials from {VARIABLE}: {why}"))
+            })?;
+            servers.extend(given.into_keys());
+        }
+        if servers.is_empty() {
+            let settings = self.config.read().unwrap_or_default();
+            for table in ["auths", "credHelpers"] {
+                let named = settings.get(table).and_then(Value::as_object);
+                servers.extend(named.into_iter().flat_map(|named| named.keys().cloned()));
+            }
+        }
+        let mut all = Map::new();
+        for server in servers {
+            let login = self.get(&server).await?;
+            if login != Login::default() {
+                all.insert(server, login.to_entry(None));
+            }
+        }
+        Ok(all)
     }
 
     /// Keeps a login. Warns where that is in the open.

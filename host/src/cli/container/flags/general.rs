@@ -77,6 +77,9 @@ pub(in crate::cli::container) struct GeneralFlags {
     /// Runtime to use for this container
     #[arg(long, value_name = "string", default_value = "")]
     runtime: String,
+    /// Bind mount Docker API socket and required auth
+    #[arg(long)]
+    pub(in crate::cli::container) use_api_socket: bool,
     /// Signal to stop the container
     #[arg(long, value_name = "string", default_value = "")]
     stop_signal: String,
