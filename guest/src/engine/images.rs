@@ -58,12 +58,7 @@ impl Engine {
     /// The image that a client means, if it is for the platform that it wants.
     pub(crate) fn image(&self, text: &str, platform: Option<&Platform>) -> Result<Image, EngineError> {
         let image = self.images().find(text)?;
-        let config = image.config();
-        let offered = Platform {
-            os: config.os.clone(),
-            architecture: config.architecture.clone(),
-            variant: config.variant.clone(),
-        };
+        let offered = image.config().platform();
         match platform {
             Some(wanted) if wanted.fit(&offered).is_none() => Err(EngineError::Image {
                 // The client pulls the right one when it hears this.
