@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use holm_api::link::Token;
+use holm_api::network::{FRAME_HEADER, Offload};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
@@ -244,12 +245,13 @@ fn packets_go_out_over_the_stream_and_answers_come_back() {
         stream.read_exact(&mut token).unwrap();
         let request = echo_request();
         stream.write_all(&(request.len() as u16).to_be_bytes()).unwrap();
+        stream.write_all(&Offload::default().encode()).unwrap();
         stream.write_all(&request).unwrap();
         // The kernel has things of its own to say on a new interface, about IPv6 for one.
         loop {
-            let mut length = [0; 2];
-            stream.read_exact(&mut length).unwrap();
-            let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+            let mut header = [0; FRAME_HEADER];
+            stream.read_exact(&mut header).unwrap();
+            let mut packet = vec![0; usize::from(u16::from_be_bytes([header[0], header[1]]))];
             stream.read_exact(&mut packet).unwrap();
             let from_gateway = packet[0] >> 4 == 4 && packet[16..20] == [192, 168, 65, 1];
             if from_gateway {
