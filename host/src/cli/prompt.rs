@@ -32,8 +32,9 @@ pub(crate) async fn ask(question: &str) -> Result<String, CliError> {
 
 /// Likewise, but what is typed does not show.
 pub(crate) async fn ask_secretly(question: &str) -> Result<String, CliError> {
-    session::print(question)?;
+    // Before the question: whoever has read it may type.
     let hidden = terminal::Hidden::enter().map_err(unreadable)?;
+    session::print(question)?;
     let answer = answered(terminal::read_hidden_line).await;
     drop(hidden);
     // The one that was typed did not show.
