@@ -18,6 +18,9 @@ const EACH: usize = 12;
 /// Longer than any endpoint waits for something by itself.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Endpoints that ask a registry of whatever they can read: they are sent what they cannot.
+const OUTWARD: &[&str] = &["/auth"];
+
 /// Method, path, and the fields of its body as the API description has them.
 const ENDPOINTS: &[(&str, &str, &[&str])] = &[
     ("POST", "/containers/create", CREATE),
@@ -298,7 +301,7 @@ fn whatever_is_sent_gets_an_answer(machine: Machine) {
     let (_registry, home) = ready(machine).unwrap();
     home.holm(&["run", "-d", "--init", "--name", "isle", "busybox", "sleep", "1000"]).ok();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-    for (method, path, fields) in ENDPOINTS {
+    for (method, path, fields) in ENDPOINTS.iter().filter(|(_, path, _)| !OUTWARD.contains(path)) {
         for _ in 0..EACH {
             let body =
                 if fields.is_empty() { Vec::new() } else { dice.body(fields).to_string().into_bytes() };
