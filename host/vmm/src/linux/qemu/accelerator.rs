@@ -42,7 +42,20 @@ impl Accelerator {
             Self::Emulation { .. } => ["-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm"],
         }
     }
+
+    /// For the guest's kernel, after all others.
+    pub(super) fn kernel_arguments(&self) -> &'static str {
+        match self {
+            Self::Kvm => "",
+            Self::Emulation { .. } => TRANSLATED,
+        }
+    }
 }
+
+/// Loops of a delay in a tick, for a time stamp counter of 2.5 GHz: delays are too long where it is slower. The guest
+/// has no device that cares, and would measure each processor but the first for 50 ms, as an emulated counter is not
+/// to be relied on.
+const TRANSLATED: &str = " lpj=10000000";
 
 /// Whether the first processor of /proc/cpuinfo has Intel's or AMD's flag.
 fn has_virtualization(cpuinfo: &str) -> bool {

@@ -36,7 +36,7 @@ pub(super) fn arguments(spec: &MachineSpec, accelerator: &Accelerator, vsock: &O
 
     arguments.with_path("-kernel", "", &spec.image.join(KERNEL));
     arguments.with_path("-initrd", "", &spec.image.join(INITRAMFS));
-    arguments.plain(["-append", KERNEL_ARGUMENTS]);
+    arguments.plain(["-append", &format!("{KERNEL_ARGUMENTS}{}", accelerator.kernel_arguments())]);
 
     // Writes go to the page cache and a flush of the guest to fsync: an acknowledged flush survives a power loss.
     arguments.with_path(
